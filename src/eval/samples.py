@@ -1,0 +1,140 @@
+"""What a finished run folder holds: its records, its pictures, and which picture answers which reference."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """One generated sample, one line of records.jsonl.
+
+    Attributes:
+        sample: name of the sample, "<prompt index>-<seed>".
+        prompt_index: position of the prompt in its suite.
+        prompt: the text.
+        category: category of the prompt, or "".
+        seed: seed of its noise.
+        file: path of the picture, relative to the run folder.
+        sha256: hash of the bytes of that file.
+        nfe: computed solver steps.
+        denoiser_calls: calls of the denoiser, all branches.
+        batch_size: samples that were generated at once.
+        seconds: time per sample of "text", "denoise", "vae" and "total".
+        peak_memory_mib: peak memory while it was generated, MiB.
+    """
+
+    sample: str
+    prompt_index: int
+    prompt: str
+    category: str
+    seed: int
+    file: str
+    sha256: str
+    nfe: int
+    denoiser_calls: int
+    batch_size: int
+    seconds: Mapping[str, float]
+    peak_memory_mib: float
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What a sample is matched on: prompt and seed."""
+        return self.prompt_index, self.seed
+
+
+def read_records(run: Path) -> list[Record]:
+    """Records of a finished run, in the order they were written.
+
+    Raises:
+        ValueError: the run is unfinished or empty, a line is malformed, or a prompt and seed occur twice.
+    """
+    for name in ("DONE", "records.jsonl"):
+        if not (run / name).is_file():
+            raise ValueError(f"{run} is not a finished run: {name} is missing; run it again with stage=generate")
+    path = run / "records.jsonl"
+    lines = path.read_text().splitlines()
+    records = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    if not records:
+        raise ValueError(f"{path} holds no samples; run it again with stage=generate")
+    if len({record.key for record in records}) < len(records):
+        raise ValueError(f"{path} holds the same prompt and seed twice; delete the run and use stage=generate again")
+    return records
+
+
+def hash_records(run: Path) -> str:
+    """Content hash of the records of a run, which hold the hash of every picture."""
+    return hashlib.sha256((run / "records.jsonl").read_bytes()).hexdigest()
+
+
+def _parse(line: str, place: str) -> Record:
+    try:
+        content = json.loads(line)
+        return Record(**{field.name: content[field.name] for field in fields(Record)})
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{place} is not a record ({type(error).__name__}: {error}); run it again with stage=generate"
+        ) from error
+
+
+def pair_records(run: Path, reference: Path) -> list[tuple[Record, Record]]:
+    """Each sample of ``run`` with the sample of ``reference`` that has the same prompt and seed.
+
+    Raises:
+        ValueError: a sample without a reference, or a prompt that reads differently in the two runs.
+    """
+    references = {record.key: record for record in read_records(reference)}
+    records = read_records(run)
+    missing = [record.sample for record in records if record.key not in references]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(records)} samples of {run} have no reference in {reference}, the first is "
+            f"{missing[0]}; generate the reference run with the same prompts and seeds"
+        )
+    pairs = [(record, references[record.key]) for record in records]
+    for record, answer in pairs:
+        if record.prompt != answer.prompt:
+            raise ValueError(
+                f"sample {record.sample} has prompt {record.prompt!r} in {run}, but {answer.prompt!r} in {reference}; "
+                "generate both runs from the same prompt file"
+            )
+    return pairs
+
+
+def load_sample(run: Path, record: Record) -> Tensor:
+    """The picture of a record, after checking that it is the one that was recorded. (3, H, W) in [0, 1]
+
+    Raises:
+        ValueError: the picture is missing, damaged or not the recorded one.
+    """
+    return load_image(run / record.file, sha256=record.sha256)
+
+
+def load_image(path: Path, *, sha256: str | None = None) -> Tensor:
+    """A picture as float32 RGB. (3, H, W) in [0, 1]
+
+    Args:
+        path: picture file.
+        sha256: the hash its bytes must have, when known.
+
+    Raises:
+        ValueError: the picture is missing, truncated or otherwise unreadable, or has another hash.
+    """
+    try:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, zlib.error) as error:
+        raise ValueError(f"cannot read the picture {path} ({error}); run it again with stage=generate") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the picture that was recorded for it; run it again with stage=generate")
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
