@@ -1,0 +1,87 @@
+"""The metrics there are, by name. A new one is one entry here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import version
+
+from torch import Tensor
+
+from eval.fidelity import psnr, ssim
+from eval.perceptual import lpips, lpips_scorer, st_lpips, st_lpips_scorer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a metric may look at.
+
+    Attributes:
+        images: pictures of the run. (B, 3, H, W) in [0, 1]
+        references: pictures of the reference run, same shape.
+        prompts: the text of each picture, B of them.
+    """
+
+    images: Tensor
+    references: Tensor
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score per picture.
+
+    Attributes:
+        name: key in metrics.json and in configs.
+        label: heading of its column.
+        higher_is_better: which way is better.
+        score: the scores of a batch, (B,). Raises MetricUnavailable when it cannot be computed here.
+        scorer: names what computes it, with version and settings.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    score: Callable[[Batch], Tensor]
+    scorer: Callable[[], str]
+
+    @property
+    def heading(self) -> str:
+        return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
+
+
+def _against_reference(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Batch], Tensor]:
+    return lambda batch: distance(batch.images, batch.references)
+
+
+def _torchmetrics(what: str) -> Callable[[], str]:
+    return lambda: f"torchmetrics {version('torchmetrics')} {what}, data range 1, 8-bit RGB"
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("psnr", "PSNR", True, _against_reference(psnr), _torchmetrics("peak_signal_noise_ratio")),
+        Metric(
+            "ssim",
+            "SSIM",
+            True,
+            _against_reference(ssim),
+            _torchmetrics("structural_similarity_index_measure, Gaussian 11x11 sigma 1.5"),
+        ),
+        Metric("st_lpips", "ST-LPIPS", False, _against_reference(st_lpips), st_lpips_scorer),
+        Metric("lpips", "LPIPS", False, _against_reference(lpips), lpips_scorer),
+    )
+}
+
+
+def find_metrics(names: Sequence[str]) -> list[Metric]:
+    """The metrics of these names.
+
+    Raises:
+        ValueError: an unknown name; the message says the nearest one.
+    """
+    for name in names:
+        if name not in METRICS:
+            nearest = get_close_matches(name, METRICS, n=1, cutoff=0)
+            raise ValueError(f"unknown metric {name!r}: did you mean {nearest[0]!r}? There are {', '.join(METRICS)}")
+    return [METRICS[name] for name in names]
