@@ -1,0 +1,114 @@
+"""The evaluate stage: scores a finished run against its reference run, into metrics.json.
+
+A score that is already there is kept if it was computed by the same scorer from the same records of both runs.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.metrics import Batch, Metric, find_metrics
+from eval.perceptual import MetricUnavailable
+from eval.samples import Record, hash_records, load_sample, pair_records
+from meancache.artifacts import write_atomic
+from meancache.progress import track
+
+logger = logging.getLogger(__name__)
+
+Pair = tuple[Record, Record]
+
+
+def evaluate(
+    run: Path, reference: Path, metrics: Sequence[str], batch_size: int = 16, *, device: str = "cpu"
+) -> dict[str, Any]:
+    """Score a run against its reference and write <run>/metrics.json.
+
+    Args:
+        run: finished run folder.
+        reference: finished run folder with the same prompts and seeds.
+        metrics: names out of ``eval.metrics.METRICS``.
+        batch_size: pictures scored at once; no score depends on it.
+        device: where they are scored.
+
+    Returns:
+        The content of metrics.json. A metric that cannot be computed here has value None and says why.
+
+    Raises:
+        ValueError: an unknown metric, an unfinished run, runs that do not match, or a damaged picture.
+    """
+    wanted = find_metrics(metrics)
+    pairs = pair_records(run, reference)
+    origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
+    known = _known_scores(run, origin)
+    fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]
+    if len(fresh) < len(wanted):
+        kept = [metric.name for metric in wanted if metric not in fresh]
+        logger.info("%s: kept %s, computed before from the same records", run.name, ", ".join(kept))
+    if fresh:
+        known |= _score(fresh, pairs, run, reference, batch_size, device)
+    content = origin | {"metrics": known}
+    write_atomic(run / "metrics.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return content
+
+
+def _score(
+    metrics: Sequence[Metric], pairs: Sequence[Pair], run: Path, reference: Path, batch_size: int, device: str
+) -> dict[str, Any]:
+    scores: dict[str, list[float]] = {metric.name: [] for metric in metrics}
+    unavailable: dict[str, str] = {}
+    num_batches = math.ceil(len(pairs) / batch_size)
+    for batch in track(_batches(pairs, run, reference, batch_size, device), description="evaluate", total=num_batches):
+        for metric in metrics:
+            if metric.name in unavailable:
+                continue
+            try:
+                scores[metric.name] += metric.score(batch).tolist()
+            except MetricUnavailable as error:
+                logger.warning("%s: no %s: %s", run.name, metric.label, error)
+                unavailable[metric.name] = str(error)
+    names = [record.sample for record, _ in pairs]
+    return {
+        metric.name: {"value": None, "n": 0, "unavailable": unavailable[metric.name]}
+        if metric.name in unavailable
+        else _entry(metric, dict(zip(names, scores[metric.name], strict=True)))
+        for metric in metrics
+    }
+
+
+def _batches(pairs: Sequence[Pair], run: Path, reference: Path, batch_size: int, device: str) -> Iterator[Batch]:
+    for start in range(0, len(pairs), batch_size):
+        some = pairs[start : start + batch_size]
+        yield Batch(
+            torch.stack([load_sample(run, record) for record, _ in some]).to(device),
+            torch.stack([load_sample(reference, answer) for _, answer in some]).to(device),
+            tuple(record.prompt for record, _ in some),
+        )
+
+
+def _entry(metric: Metric, scores: dict[str, float]) -> dict[str, Any]:
+    """The mean over the finite scores; an infinite one is the PSNR of an identical pair, left out and counted."""
+    assert not any(math.isnan(score) for score in scores.values()), f"{metric.name} gave NaN"
+    finite = [score for score in scores.values() if math.isfinite(score)]
+    left_out = len(scores) - len(finite)
+    return {
+        "value": sum(finite) / len(finite) if finite else "inf",
+        "n": len(scores),
+        **({"identical": left_out} if left_out else {}),
+        "per_sample": {name: score if math.isfinite(score) else "inf" for name, score in scores.items()},
+        "scorer": metric.scorer(),
+    }
+
+
+def _known_scores(run: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    """Scores of an earlier evaluation of the same records; a metric that was unavailable is tried again."""
+    path = run / "metrics.json"
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text())
+    same = all(content.get(key) == value for key, value in origin.items())
+    return {name: entry for name, entry in content["metrics"].items() if same and "scorer" in entry}
