@@ -1,0 +1,138 @@
+"""One row of a results table: what a finished and evaluated run folder says about itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import yaml
+
+from eval.metrics import METRICS
+from eval.samples import Record, hash_records, read_records
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        label: what the method is called in the table, with its settings.
+        method: name of the method.
+        model: name of the model.
+        num_samples: pictures in the run.
+        nfe: mean number of computed steps.
+        denoise_seconds: median time of the denoising loop, per sample.
+        total_seconds: median time of everything, per sample.
+        speedup: the reference's denoise_seconds / this one's; 1 for the reference.
+        peak_memory_mib: highest peak memory of a sample, MiB.
+        metrics: score by metric name; None where the metric could not be computed.
+        reference: whether this is the run that the others are compared with.
+        notes: what a reader must know about this row.
+    """
+
+    label: str
+    method: str
+    model: str
+    num_samples: int
+    nfe: float
+    denoise_seconds: float
+    total_seconds: float
+    speedup: float
+    peak_memory_mib: float
+    metrics: Mapping[str, float | None]
+    reference: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def row_from_run(run: Path, reference: Path | None = None) -> Row:
+    """The row of a finished run.
+
+    Args:
+        run: run folder.
+        reference: run folder it was evaluated against; None when ``run`` is the reference itself.
+
+    Raises:
+        ValueError: the run is unfinished, or not evaluated against this reference as both are now.
+    """
+    records = read_records(run)
+    config = _config(run)
+    denoise = _median_seconds(records, "denoise")
+    metrics: dict[str, float | None] = {}
+    notes: list[str] = []
+    speedup = 1.0
+    if reference is not None:
+        speedup = _median_seconds(read_records(reference), "denoise") / denoise
+        metrics, notes = _scores(run, reference)
+        notes += _timing_notes(run, reference)
+    return Row(
+        label=config["label"],
+        method=config["method"],
+        model=config["model"],
+        num_samples=len(records),
+        nfe=fmean(record.nfe for record in records),
+        denoise_seconds=denoise,
+        total_seconds=_median_seconds(records, "total"),
+        speedup=speedup,
+        peak_memory_mib=max(record.peak_memory_mib for record in records),
+        metrics=metrics,
+        reference=reference is None,
+        notes=tuple(notes),
+    )
+
+
+def _median_seconds(records: list[Record], part: str) -> float:
+    return median(record.seconds[part] for record in records)
+
+
+def _config(run: Path) -> dict[str, str]:
+    """The label of a run, and the names of its method and model."""
+    path = run / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+        return {"label": content["label"]} | {key: content[key]["name"] for key in ("method", "model")}
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} does not name label, method.name and model.name: {error!r}") from error
+
+
+def _scores(run: Path, reference: Path) -> tuple[dict[str, float | None], list[str]]:
+    """Scores by metric name, and notes on what is missing or left out of them."""
+    path = run / "metrics.json"
+    if not path.is_file():
+        raise ValueError(f"{run} is not evaluated: metrics.json is missing; run it again with stage=evaluate")
+    content = json.loads(path.read_text())
+    origin = (reference.name, {"run": hash_records(run), "reference": hash_records(reference)})
+    if (content["reference"], content["records"]) != origin:
+        raise ValueError(
+            f"{path} was computed against {content['reference']} from other records than those of {run} and "
+            f"{reference}; run it again with stage=evaluate"
+        )
+    entries: dict[str, Any] = content["metrics"]
+    values = {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()}
+    notes = []
+    for name, entry in entries.items():
+        if "unavailable" in entry:
+            notes.append(f"{METRICS[name].label} is n/a: {entry['unavailable']}")
+        if "identical" in entry:
+            notes.append(
+                f"{METRICS[name].label} leaves out {entry['identical']} of {entry['n']} pictures, identical to their "
+                "references"
+            )
+    return values, notes
+
+
+def _timing_notes(run: Path, reference: Path) -> list[str]:
+    """What makes the two latencies hard to compare: other batches or other hardware."""
+    notes = []
+    sizes, answers = ({record.batch_size for record in read_records(folder)} for folder in (run, reference))
+    if sizes != answers:
+        notes.append(f"timed in batches of {_listed(sizes)}, the reference in batches of {_listed(answers)}")
+    here, there = (json.loads((folder / "env.json").read_text())["device"] for folder in (run, reference))
+    if here != there:
+        notes.append(f"timed on {here}, the reference on {there}: the speedup compares the two machines as well")
+    return notes
+
+
+def _listed(values: set[int]) -> str:
+    return " and ".join(str(value) for value in sorted(values))

@@ -1,0 +1,155 @@
+"""A results table and its renderings: terminal, Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich import table as rich_table
+from rich.markup import escape
+
+from eval.metrics import METRICS
+from eval.rows import Row
+from meancache.artifacts import write_atomic
+
+_COST_COLUMNS = ("NFE ↓", "Denoise (s) ↓", "Total (s) ↓", "Speedup ↑", "Memory (MiB) ↓")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of comparable runs, in the order they are shown.
+
+    A metric that cannot be computed shows as "n/a", and a note under the table says why. The reference shows "-" where
+    it would be compared with itself. Seconds are medians per sample.
+
+    Raises:
+        ValueError: no rows, or a row that lacks a metric others have.
+    """
+
+    rows: tuple[Row, ...]
+    title: str = ""
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise ValueError("a table needs at least one row")
+        for row in self.rows:
+            missing = [name for name in self.metrics if name not in row.metrics]
+            if missing and not row.reference:
+                raise ValueError(
+                    f"row {row.label!r} lacks {', '.join(missing)}, which other rows have; evaluate all of them with "
+                    "the same metrics (stage=evaluate)"
+                )
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metric columns, in the order of the registry."""
+        return [name for name in METRICS if any(name in row.metrics for row in self.rows)]
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes of all rows, one each, with the rows they are about unless they are about all that are compared."""
+        compared = [row.label for row in self.rows if not row.reference]
+        about: dict[str, list[str]] = {}
+        for row in self.rows:
+            for note in row.notes:
+                about.setdefault(note, []).append(row.label)
+        return [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
+
+    def to_rich(self) -> rich_table.Table:
+        caption = escape("\n".join(filter(None, [self.caption, *self.notes])))
+        rendered = rich_table.Table(
+            title=escape(self.title), caption=caption, box=box.SIMPLE_HEAD, caption_justify="left"
+        )
+        first, *others = self._header()
+        rendered.add_column(first)
+        for heading in others:
+            rendered.add_column(heading, justify="right")
+        for row in self.rows:
+            label, *cells = self._cells(row, bold="[bold]{}[/bold]")
+            rendered.add_row(escape(label), *cells)
+        return rendered
+
+    def to_markdown(self) -> str:
+        header = self._header()
+        lines = [f"### {self.title}\n"] if self.title else []
+        lines += [_markdown_line(header), _markdown_line(["---", *["---:"] * (len(header) - 1)])]
+        lines += [_markdown_line(self._cells(row, bold="**{}**")) for row in self.rows]
+        lines += [f"\n{text}" for text in [self.caption, *self.notes] if text]
+        return "\n".join(lines) + "\n"
+
+    def to_csv(self) -> str:
+        """Unrounded values, one column each; "n/a" and "-" as in the table."""
+        rows = [_plain(row) for row in self.rows]
+        columns = [key for key in rows[0] if key not in ("metrics", "notes")]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*columns, *self.metrics, "notes"])
+        for row in rows:
+            scores = [_text(row["metrics"].get(name, "-")) for name in self.metrics]
+            writer.writerow([_text(row[key]) for key in columns] + scores + ["; ".join(row["notes"])])
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        content = {"title": self.title, "caption": self.caption, "rows": [_plain(row) for row in self.rows]}
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Table":
+        content = json.loads(text)
+        return cls(tuple(_row(row) for row in content["rows"]), content["title"], content["caption"])
+
+    def save(self, folder: Path) -> None:
+        """Write table.md, table.csv and table.json, each at once or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, text in (("md", self.to_markdown()), ("csv", self.to_csv()), ("json", self.to_json())):
+            write_atomic(folder / f"table.{suffix}", text)
+
+    def _header(self) -> list[str]:
+        return ["Method", *_COST_COLUMNS, *(METRICS[name].heading for name in self.metrics)]
+
+    def _cells(self, row: Row, *, bold: str) -> list[str]:
+        cost = [
+            f"{row.nfe:.4g}",
+            f"{row.denoise_seconds:.3f}",
+            f"{row.total_seconds:.3f}",
+            f"{row.speedup:.2f}x",
+            f"{row.peak_memory_mib:.0f}",
+        ]
+        return [row.label, *cost, *(self._score(row, name, bold) for name in self.metrics)]
+
+    def _score(self, row: Row, name: str, bold: str) -> str:
+        """A cell; the best of a column of several scores is bold."""
+        if name not in row.metrics:
+            return "-"
+        value = row.metrics[name]
+        if value is None:
+            return "n/a"
+        scores = [score for other in self.rows if (score := other.metrics.get(name)) is not None]
+        best = max(scores) if METRICS[name].higher_is_better else min(scores)
+        return bold.format(f"{value:.3f}") if len(scores) > 1 and value == best else f"{value:.3f}"
+
+
+def _markdown_line(cells: list[str]) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
+
+
+def _text(value: object) -> str:
+    return "n/a" if value is None else str(value)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """A row as JSON can hold it: an infinite score is the string "inf"."""
+    scores = {name: "inf" if value == math.inf else value for name, value in row.metrics.items()}
+    return asdict(row) | {"metrics": scores, "notes": list(row.notes)}
+
+
+def _row(content: Mapping[str, Any]) -> Row:
+    scores = {name: None if value is None else float(value) for name, value in content["metrics"].items()}
+    return Row(**dict(content) | {"metrics": scores, "notes": tuple(content["notes"])})

@@ -1,0 +1,126 @@
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from eval.rows import Row, row_from_run
+from eval.table import Table
+from experiments.evaluate import evaluate
+
+REFERENCE = Row("Original, 50 steps", "full", "tiny", 64, 50, 2.0, 2.1, 1.0, 100.0, {}, reference=True)
+FAST = Row("MeanCache (B=10)", "meancache", "tiny", 64, 10, 0.5, 0.6, 4.0, 101.0, {"psnr": 30.0, "ssim": 0.9})
+FEWER = Row("Fewer steps [10]", "fewer", "tiny", 64, 10, 0.4, 0.5, 5.0, 99.0, {"psnr": 25.0, "ssim": 0.95})
+
+
+def _cells(table: Table) -> dict[str, list[str]]:
+    lines = [line for line in table.to_markdown().splitlines() if line.startswith("| ")]
+    return {cells[0]: cells for cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
+
+
+def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
+    cells = _cells(Table((REFERENCE, FAST, FEWER)))
+    assert cells["Method"][-2:] == ["PSNR ↑", "SSIM ↑"]
+    assert cells["Original, 50 steps"][-2:] == ["-", "-"]
+    assert cells["MeanCache (B=10)"][-2:] == ["**30.000**", "0.900"]
+    assert cells["Fewer steps [10]"][-2:] == ["25.000", "**0.950**"]
+    assert cells["MeanCache (B=10)"][1:6] == ["10", "0.500", "0.600", "4.00x", "101"]
+
+
+def test_lower_is_better_where_it_is_and_a_lone_score_is_not_bold():
+    worse, better = replace(FAST, metrics={"st_lpips": 0.3}), replace(FEWER, metrics={"st_lpips": 0.1})
+    assert _cells(Table((worse, better)))["Fewer steps [10]"][-1] == "**0.100**"
+    assert _cells(Table((worse,)))["MeanCache (B=10)"][-1] == "0.300"
+
+
+def test_an_unavailable_metric_is_na_with_its_reason_under_the_table():
+    rows = [replace(row, metrics={"lpips": None}, notes=("LPIPS is n/a: no weights",)) for row in (FAST, FEWER)]
+    table = Table((REFERENCE, *rows))
+    assert _cells(table)["MeanCache (B=10)"][-1] == "n/a"
+    assert table.to_markdown().count("LPIPS is n/a: no weights") == 1
+    assert table.notes == ["LPIPS is n/a: no weights"]
+
+
+def test_a_note_about_one_row_names_it():
+    table = Table((FAST, replace(FEWER, notes=("timed elsewhere",))))
+    assert table.notes == ["Fewer steps [10]: timed elsewhere"]
+
+
+def test_a_missing_score_is_an_error_not_an_empty_cell():
+    with pytest.raises(ValueError, match=r"'Fewer steps \[10\]' lacks ssim"):
+        Table((FAST, replace(FEWER, metrics={"psnr": 25.0})))
+    with pytest.raises(ValueError, match="at least one row"):
+        Table(())
+
+
+def test_the_terminal_shows_labels_as_they_are_and_the_best_in_bold():
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    console.print(Table((REFERENCE, FAST, FEWER), title="FLUX.1 [dev]").to_rich())
+    text = console.file.getvalue()
+    assert "Fewer steps [10]" in text
+    assert "FLUX.1 [dev]" in text
+    assert "\x1b[1m30.000\x1b[0m" in text
+    assert "\x1b[1m25.000" not in text
+
+
+def test_csv_and_json_hold_everything(tmp_path):
+    exact = replace(FAST, metrics={"psnr": math.inf, "ssim": 1 / 3}, notes=("a, b",))
+    table = Table((REFERENCE, exact, FEWER), "Title", "Caption")
+    table.save(tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["table.csv", "table.json", "table.md"]
+    text = (tmp_path / "new" / "table.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert Table.from_json(text) == table
+    rows = list(csv.DictReader((tmp_path / "new" / "table.csv").open()))
+    assert [row["psnr"] for row in rows] == ["-", "inf", "25.0"]
+    assert float(rows[1]["ssim"]) == 1 / 3
+    assert rows[1]["notes"] == "a, b"
+
+
+@pytest.fixture
+def runs(write_run, pictures, add_noise):
+    """A reference and an evaluated run with one identical picture."""
+    images = add_noise(pictures, 0.1)
+    images[0] = pictures[0]
+    reference = write_run("reference", pictures, nfe=50, denoise=1.0)
+    run = write_run("run", images, denoise=0.25, label="MeanCache (B=10)", batch_size=2, device="another processor")
+    evaluate(run, reference, ["psnr", "ssim"])
+    return run, reference
+
+
+def test_a_row_tells_what_the_run_folder_holds(runs):
+    run, reference = runs
+    row = row_from_run(run, reference)
+    assert (row.label, row.method, row.model, row.num_samples, row.nfe) == ("MeanCache (B=10)", "run", "tiny", 2, 10)
+    assert (row.denoise_seconds, row.speedup, row.peak_memory_mib) == (0.25, 4.0, 101.0)
+    assert row.metrics.keys() == {"psnr", "ssim"}
+    assert row.notes[0] == "PSNR leaves out 1 of 2 pictures, identical to their references"
+    assert "batches of 2, the reference in batches of 1" in row.notes[1]
+    assert "another processor" in row.notes[2]
+    original = row_from_run(reference)
+    assert (original.reference, original.speedup, original.metrics) == (True, 1.0, {})
+
+
+def test_a_row_of_a_run_that_is_not_evaluated_is_refused(runs, write_run, pictures):
+    run, reference = runs
+    with pytest.raises(ValueError, match=r"metrics\.json is missing.*stage=evaluate"):
+        row_from_run(write_run("new", pictures), reference)
+    with pytest.raises(ValueError, match=r"against reference .*stage=evaluate"):
+        row_from_run(run, write_run("other", pictures))
+    with (run / "records.jsonl").open("a") as file:
+        file.write((run / "records.jsonl").read_text().splitlines()[0].replace('"seed": 3', '"seed": 4') + "\n")
+    with pytest.raises(ValueError, match="other records"):
+        row_from_run(run, reference)
+
+
+def test_a_row_of_an_unfinished_or_nameless_run_is_refused(runs):
+    run, reference = runs
+    (run / "config.yaml").write_text("label: x\n")
+    with pytest.raises(ValueError, match=r"config\.yaml does not name"):
+        row_from_run(run, reference)
+    (reference / "DONE").unlink()
+    with pytest.raises(ValueError, match="not a finished run"):
+        row_from_run(reference)
