@@ -1,0 +1,139 @@
+"""An independent judge: a small CNN that names each cell's object, trained on drawn scenes only.
+
+It shares nothing with the generator but the world: no weights, no text encoder. For each of the 3x3 cells it names the
+shape (or none), the colour and the fill. `judge` compares what it sees with what a prompt asks for.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from experiments.tiny.config import TinyConfig
+from experiments.tiny.loop import Fit, Trainer
+from experiments.tiny.pictures import load_pictures, test_pictures, to_tensor, training_scenes
+from experiments.tiny.scenes import COLOURS, FILLS, GRID, SHAPES, Scene
+
+CELLS = GRID * GRID
+NONE = len(SHAPES)
+IGNORE = -100
+HEADS = {"shape": len(SHAPES) + 1, "colour": len(COLOURS), "fill": len(FILLS)}
+
+
+class Checker(nn.Module):
+    """Six convolutions down to 8x8, then one linear map from all of it to every cell's classes."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        w = width
+        plan = [(3, w, 1), (w, w, 2), (w, 2 * w, 1), (2 * w, 2 * w, 2), (2 * w, 3 * w, 1), (3 * w, 3 * w, 2)]
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in plan:
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(8, outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.1))
+        self.head = nn.Linear(3 * w * 64, CELLS * sum(HEADS.values()))
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Logits {"shape": (B, cells, classes), ...} of pictures (B, 3, 64, 64) in [-1, 1]."""
+        logits = self.head(self.body(pictures)).unflatten(-1, (CELLS, -1))
+        return dict(zip(HEADS, logits.split(list(HEADS.values()), dim=-1), strict=True))
+
+
+def cell_labels(scenes: Sequence[Scene]) -> dict[str, Tensor]:
+    """What stands in each cell: {"shape": (B, cells), ...}; `NONE` and `IGNORE` in empty cells."""
+    labels = {name: torch.full((len(scenes), CELLS), IGNORE) for name in HEADS}
+    labels["shape"].fill_(NONE)
+    for k, scene in enumerate(scenes):
+        for thing in scene.things:
+            cell = thing.row * GRID + thing.column
+            labels["shape"][k, cell] = SHAPES.index(thing.shape)
+            labels["colour"][k, cell] = COLOURS.index(thing.colour)
+            labels["fill"][k, cell] = FILLS.index(thing.fill)
+    return labels
+
+
+def checking_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+    """Sum of the heads' cross entropies."""
+    losses = []
+    for name, target in labels.items():
+        flat = logits[name].flatten(0, -2)
+        losses.append(functional.cross_entropy(flat, target.flatten().to(flat.device), ignore_index=IGNORE))
+    return torch.stack(losses).sum()
+
+
+def _trainer(config: TinyConfig) -> Trainer:
+    torch.manual_seed(config.seed + 1)
+    fit = Fit(
+        name="checker",
+        minutes=config.checker_minutes,
+        steps=config.checker_steps,
+        lr=1e-3,
+        seed=config.seed + 1,
+        ema=0.99,
+        checkpoint_minutes=config.checkpoint_minutes,
+    )
+    return Trainer(Checker(), fit, config.folder, config.device, alone=True)
+
+
+def train_checker(config: TinyConfig) -> Checker:
+    """Train (or resume, or load) the checker.
+
+    Held-out pairs are not in its training pictures either: it has to see shape and colour apart. Noise, blur and shifts
+    of brightness keep it from relying on pixel-perfect edges, which no generator draws.
+    """
+    trainer, pictures = _trainer(config), load_pictures(config)
+    scenes = training_scenes(config)
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        trainer.module.train()
+        rows = torch.randint(len(pictures), (64,), generator=generator).tolist()
+        batch = spoil(to_tensor(pictures[rows]), generator)
+        labels = cell_labels([scenes[row] for row in rows])
+        return checking_loss(trainer.module(batch.to(config.device)), labels)
+
+    trainer.run(loss_of)
+    trainer.copy_average()
+    return trainer.module.eval().requires_grad_(False).cpu()
+
+
+def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur half of the pictures, shift their brightness and add noise."""
+    count = len(pictures)
+    soft = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    amount = torch.rand(count, 1, 1, 1, generator=generator) - 0.4
+    shift = 0.1 * torch.randn(count, 3, 1, 1, generator=generator)
+    noise = 0.08 * torch.randn(pictures.shape, generator=generator)
+    return torch.lerp(pictures, soft, amount.clamp(min=0)) + shift + noise
+
+
+@torch.no_grad()
+def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, str]]]:
+    """What the checker sees: per picture {cell: (shape, colour, fill)} of the cells with an object.
+
+    Args:
+        pictures: (B, 3, 64, 64) in [-1, 1].
+    """
+    best = {name: logits.argmax(-1) for name, logits in checker(pictures).items()}
+    seen = []
+    for k in range(len(pictures)):
+        shape, colour, fill = (best[name][k].tolist() for name in HEADS)
+        full = [cell for cell in range(CELLS) if shape[cell] != NONE]
+        seen.append({cell: (SHAPES[shape[cell]], COLOURS[colour[cell]], FILLS[fill[cell]]) for cell in full})
+    return seen
+
+
+def drawn_accuracy(checker: Checker, count: int = 1000) -> dict[str, float]:
+    """On new drawn scenes, held-out pairs included: share of objects whose attribute is right, and of scenes all right."""
+    scenes, pictures = test_pictures(count)
+    seen = look(checker, pictures)
+    right = {"shape": 0, "colour": 0, "fill": 0}
+    whole = objects = 0
+    for scene, found in zip(scenes, seen, strict=True):
+        truth = {t.row * GRID + t.column: (t.shape, t.colour, t.fill) for t in scene.things}
+        objects += len(truth)
+        for cell, looks in truth.items():
+            for place, name in enumerate(right):
+                right[name] += cell in found and found[cell][place] == looks[place]
+        whole += {c: v[:2] for c, v in found.items()} == {c: v[:2] for c, v in truth.items()}
+    return {name: hits / objects for name, hits in right.items()} | {"scene": whole / count}

@@ -1,0 +1,96 @@
+"""Options of the embedded models' training: one dataclass, `key=value` on the command line."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+MODELS = ("tiny_flux",)
+STAGES = ("all", "pictures", "text", "vae", "latents", "flow", "distil", "export")
+
+
+@dataclass
+class TinyConfig:
+    """Everything a training run depends on.
+
+    A `*_minutes` option is the wall clock of a stage, a `*_steps` option its number of optimiser steps; a stage ends at
+    whichever comes first and its learning rate decays towards that end.
+    """
+
+    model: str = "tiny_flux"
+    stage: str = "all"
+    output: str = "outputs/tiny_flux"
+    export_to: str = "assets/tiny_flux"
+    seed: int = 0
+    processes: int = 0  # 0: one with a GPU, else two (one thread each)
+    compile: bool = True
+    checkpoint_minutes: float = 3.0
+    num_scenes: int = 40_000
+    text_minutes: float = 5.0
+    text_steps: int = 2_000
+    text_batch: int = 128
+    vae_minutes: float = 16.0
+    vae_steps: int = 20_000
+    vae_batch: int = 16
+    vae_lr: float = 2e-3
+    vae_kl: float = 1e-6
+    flow_minutes: float = 65.0
+    flow_steps: int = 200_000
+    flow_batch: int = 32
+    flow_lr: float = 1e-3
+    flow_ema: float = 0.999
+    caption_dropout: float = 0.1
+    distil_minutes: float = 10.0
+    distil_steps: int = 20_000
+    distil_lr: float = 2e-4
+    distil_ema: float = 0.99
+    distil_max_guidance: float = 5.0
+    checker_minutes: float = 5.0
+    checker_steps: int = 1_500
+    latent_channels: int = 6
+    width_text: int = 128
+    num_layers: int = 2
+    num_single_layers: int = 4
+    num_heads: int = 2
+    head_dim: int = 64
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {MODELS}, got {self.model!r}")
+        if self.stage not in STAGES:
+            raise ValueError(f"stage must be one of {STAGES}, got {self.stage!r}")
+        if self.head_dim % 8 or self.head_dim < 16:
+            raise ValueError(f"head_dim must be a multiple of 8 and at least 16, got {self.head_dim}")
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(f"caption_dropout must lie in [0, 1), got {self.caption_dropout}")
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints and caches live."""
+        return Path(self.output)
+
+    @property
+    def device(self) -> str:
+        """"cuda" when there is one."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def world_size(self) -> int:
+        """Number of training processes."""
+        return self.processes or (1 if self.device == "cuda" else 2)
+
+
+def read_options(arguments: list[str]) -> TinyConfig:
+    """Options from `key=value` words.
+
+    Raises:
+        ValueError: A key is unknown or a value does not fit; the message lists the keys.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(TinyConfig), OmegaConf.from_dotlist(arguments))
+    except OmegaConfBaseException as error:
+        names = ", ".join(field.name for field in fields(TinyConfig))
+        raise ValueError(f"{error}\nOptions are key=value with keys: {names}") from error
+    return OmegaConf.to_object(merged)

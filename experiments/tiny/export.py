@@ -1,0 +1,75 @@
+"""Export the averaged weights as a diffusers folder that the real `FluxPipeline` loads."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel
+
+from experiments.tiny.config import TinyConfig
+from experiments.tiny.flow import distil_trainer, flow_trainer
+from experiments.tiny.loop import world
+from experiments.tiny.models import build_scheduler
+from experiments.tiny.text import encoders
+from experiments.tiny.vae import load_vae
+
+KEPT = ("README.md", "grid.png", "metrics.json")
+
+
+def trained_transformer(config: TinyConfig) -> FluxTransformer2DModel:
+    """The newest averaged weights: distilled ones if there are any, else the flow stage's.
+
+    Raises:
+        ValueError: Neither stage has a checkpoint.
+    """
+    for build in (distil_trainer, flow_trainer):
+        trainer = build(config)
+        if trainer.step > 0:
+            trainer.copy_average()
+            return trainer.module.eval().requires_grad_(False)
+    raise ValueError(f"no trained transformer in {config.folder}: run stage=flow first")
+
+
+def assemble(config: TinyConfig) -> FluxPipeline:
+    """The pipeline, in float32, from the checkpoints."""
+    clip_tokenizer, clip, t5_tokenizer, t5 = encoders(config)
+    return FluxPipeline(
+        scheduler=build_scheduler(),
+        vae=load_vae(config),
+        text_encoder=clip,
+        tokenizer=clip_tokenizer,
+        text_encoder_2=t5,
+        tokenizer_2=t5_tokenizer,
+        transformer=trained_transformer(config),
+    ).to("cpu")
+
+
+def export(config: TinyConfig) -> None:
+    """Write the folder beside its place, then swap it in, so that readers never see half of it.
+
+    Weights are stored in half precision and load as float32.
+    """
+    if world()[0] != 0:
+        return
+    target = Path(config.export_to)
+    fresh, stale = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    for folder in (fresh, stale):
+        shutil.rmtree(folder, ignore_errors=True)
+    assemble(config).to(torch.float16).save_pretrained(fresh, safe_serialization=True)
+    for name in ("text_encoder", "text_encoder_2"):
+        _load_as_float32(fresh / name / "config.json")
+    for name in KEPT:
+        if (target / name).exists():
+            shutil.copy2(target / name, fresh / name)
+    if target.exists():
+        target.rename(stale)
+    fresh.rename(target)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def _load_as_float32(path: Path) -> None:
+    """transformers loads weights in the dtype its config names, diffusers in float32: make them agree."""
+    content = json.loads(path.read_text())
+    content["dtype"] = "float32"
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

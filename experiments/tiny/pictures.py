@@ -1,0 +1,69 @@
+"""The training set: scenes, their pictures drawn once to disk, and their captions drawn anew whenever asked."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.tiny.config import TinyConfig
+from experiments.tiny.draw import SIZE, draw
+from experiments.tiny.loop import barrier, world
+from experiments.tiny.scenes import Scene, sample_scene
+
+CHUNK = 200
+TEST_SEED = 10_000_019  # far from every training seed
+
+
+def training_scenes(config: TinyConfig) -> list[Scene]:
+    """The scenes of the training set; none holds a held-out pair."""
+    rng = random.Random(config.seed)
+    return [sample_scene(rng) for _ in range(config.num_scenes)]
+
+
+def test_pictures(count: int, held_out: bool = True) -> tuple[list[Scene], Tensor]:
+    """Scenes no model was trained on, with their pictures (count, 3, H, W) in [-1, 1]."""
+    rng = random.Random(TEST_SEED)
+    scenes = [sample_scene(rng, held_out=held_out) for _ in range(count)]
+    return scenes, draw(scenes, torch.Generator().manual_seed(TEST_SEED))
+
+
+def picture_file(config: TinyConfig) -> Path:
+    """Where the training pictures lie, uint8 (N, H, W, 3)."""
+    return config.folder / "pictures.npy"
+
+
+def draw_pictures(config: TinyConfig) -> None:
+    """Draw the training pictures to disk, every process its share of the chunks."""
+    rank, size = world()
+    path = picture_file(config)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    shape = (config.num_scenes, SIZE, SIZE, 3)
+    if rank == 0:
+        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    barrier()
+    store = np.lib.format.open_memmap(partial, mode="r+")
+    scenes = training_scenes(config)
+    for start in range(rank * CHUNK, len(scenes), size * CHUNK):
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + start)
+        pictures = draw(scenes[start : start + CHUNK], generator)
+        store[start : start + CHUNK] = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    store.flush()
+    barrier()
+    if rank == 0:
+        partial.rename(path)
+    barrier()
+
+
+def load_pictures(config: TinyConfig) -> np.ndarray:
+    """Training pictures, memory-mapped, uint8 (N, H, W, 3)."""
+    return np.load(picture_file(config), mmap_mode="r")
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,62 @@
+"""The two tokenizers, built from our captions: CLIP's byte-level BPE and T5's Unigram, each with a vocabulary of its own.
+
+Every word of the captions becomes one token, and any printable ASCII text still splits into known pieces.
+"""
+
+import json
+import random
+import string
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer, T5TokenizerFast
+
+from experiments.tiny.captions import caption
+from experiments.tiny.scenes import sample_scene
+
+T5_LENGTH = 24
+CLIP_LENGTH = 32
+CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+
+
+def corpus(count: int = 4000, seed: int = 0) -> list[str]:
+    """Captions with common and with rare words, for the vocabularies."""
+    rng = random.Random(seed)
+    return [caption(sample_scene(rng), rng, rare=k % 3 == 0).text for k in range(count)]
+
+
+def build_clip_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
+    """CLIP's tokenizer with merges learned until every word of the texts is one token."""
+    blank = CLIPTokenizer()
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=CLIP_SPECIAL[1]))
+    tokenizer.normalizer = blank.backend_tokenizer.normalizer
+    tokenizer.pre_tokenizer = blank.backend_tokenizer.pre_tokenizer
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        special_tokens=[*letters, *(letter + "</w>" for letter in letters)],
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    vocab = tokenizer.get_vocab()
+    for name in CLIP_SPECIAL:
+        vocab[name] = len(vocab)
+    merges = [tuple(pair) for pair in _merges(tokenizer)]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CLIP_LENGTH)
+
+
+def _merges(tokenizer: Tokenizer) -> list[list[str]]:
+    """Learned BPE merges, in order of rank."""
+    return json.loads(tokenizer.to_str())["model"]["merges"]
+
+
+def build_t5_tokenizer(texts: Iterable[str]) -> T5TokenizerFast:
+    """T5's tokenizer: every word of the texts is one piece, everything else is spelled in letters and short pieces."""
+    words = sorted({word for text in texts for word in text.replace(",", " ").replace(".", " ").split()})
+    halves = sorted({word[k:] for word in words for k in range(1, len(word) - 2)} - set(words))
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -6.0)]
+    pieces += [("\u2581" + word, -5.0) for word in words]
+    pieces += [(half, -9.0) for half in halves if len(half) <= 4]
+    pieces += [(letter, -10.0) for letter in string.printable if not letter.isspace()]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=T5_LENGTH)

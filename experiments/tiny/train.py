@@ -1,0 +1,60 @@
+"""Train an embedded model from nothing: `python -m experiments.tiny.train model=tiny_flux`.
+
+Every stage writes a checkpoint under `output` and is skipped or resumed when that is found, also after a kill.
+Options are `key=value`, see `experiments.tiny.config.TinyConfig`.
+"""
+
+import sys
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+
+from experiments.tiny.config import TinyConfig, read_options
+from experiments.tiny.export import export
+from experiments.tiny.flow import train_distil, train_flow
+from experiments.tiny.pictures import draw_pictures
+from experiments.tiny.text import train_text
+from experiments.tiny.vae import cache_latents, train_vae
+
+
+def stages(config: TinyConfig) -> list[str]:
+    """The stages to run, in order."""
+    chain = ["pictures", "text", "vae", "latents", "flow", "distil", "export"]
+    return chain if config.stage == "all" else [config.stage]
+
+
+def work(rank: int, config: TinyConfig, rendezvous: str) -> None:
+    """Run the stages as one of `config.world_size` processes."""
+    torch.set_num_threads(1 if config.device == "cpu" else 8)
+    if config.world_size > 1:
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=config.world_size)
+    run = {
+        "pictures": draw_pictures,
+        "text": train_text,
+        "vae": train_vae,
+        "latents": cache_latents,
+        "flow": train_flow,
+        "distil": train_distil,
+        "export": export,
+    }
+    for name in stages(config):
+        run[name](config)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def main(arguments: list[str]) -> None:
+    """Entry point."""
+    config = read_options(arguments)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    meeting = config.folder.resolve() / f"meeting-{torch.seed()}"
+    if config.world_size == 1:
+        work(0, config, "")
+    else:
+        multiprocessing.spawn(work, (config, meeting.as_uri()), nprocs=config.world_size)
+    meeting.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

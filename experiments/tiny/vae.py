@@ -1,0 +1,110 @@
+"""Train the autoencoder on drawn pictures, measure its latents' scale, and cache the latents of the training set."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from experiments.tiny.config import TinyConfig
+from experiments.tiny.loop import Fit, Trainer, barrier, save_atomically, world
+from experiments.tiny.models import build_vae
+from experiments.tiny.pictures import load_pictures, test_pictures, to_tensor
+
+ENCODE_BATCH = 50
+
+
+def _trainer(config: TinyConfig) -> Trainer:
+    torch.manual_seed(config.seed)
+    vae = build_vae(config).to(memory_format=torch.channels_last)
+    fit = Fit(
+        name="vae",
+        minutes=config.vae_minutes,
+        steps=config.vae_steps,
+        lr=config.vae_lr,
+        seed=config.seed,
+        ema=0.995,
+        checkpoint_minutes=config.checkpoint_minutes,
+    )
+    return Trainer(vae, fit, config.folder, config.device)
+
+
+def vae_loss(vae: AutoencoderKL, pictures: Tensor, kl_weight: float, generator: torch.Generator) -> Tensor:
+    """L1 + MSE + KL of pictures (B, 3, H, W) in [-1, 1]."""
+    mean, log_variance = vae.encoder(pictures).chunk(2, dim=1)
+    log_variance = log_variance.clamp(-30, 20)
+    noise = torch.randn(mean.shape, generator=generator).to(mean)
+    decoded = vae.decoder(mean + (0.5 * log_variance).exp() * noise)
+    error = decoded - pictures
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
+    return error.abs().mean() + 2 * (error**2).mean() + kl_weight * kl
+
+
+def train_vae(config: TinyConfig) -> None:
+    """Train to the end of the budget."""
+    trainer, pictures = _trainer(config), load_pictures(config)
+    share = config.vae_batch // world()[1]
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
+        batch = to_tensor(pictures[np.sort(rows)]).to(config.device, memory_format=torch.channels_last)
+        return vae_loss(trainer.module, batch, config.vae_kl, generator)
+
+    trainer.run(loss_of)
+
+
+def load_vae(config: TinyConfig) -> AutoencoderKL:
+    """The trained autoencoder, frozen, with averaged weights; scale and shift are set once latents are cached.
+
+    Raises:
+        ValueError: It was not trained yet.
+    """
+    trainer = _trainer(config)
+    if trainer.step == 0:
+        raise ValueError(f"no trained vae in {config.folder}: run stage=vae first")
+    trainer.copy_average()
+    vae = trainer.module.eval().requires_grad_(False)
+    if latents_file(config).exists():
+        scales = torch.load(latents_file(config), weights_only=True, mmap=True)
+        vae.register_to_config(scaling_factor=scales["scaling_factor"], shift_factor=scales["shift_factor"])
+    return vae
+
+
+def latents_file(config: TinyConfig) -> Path:
+    """Where cached latents and their scale lie."""
+    return config.folder / "latents.pt"
+
+
+@torch.no_grad()
+def cache_latents(config: TinyConfig) -> None:
+    """Encode the training pictures (posterior mean) and measure scale and shift; every process its share."""
+    if latents_file(config).exists():
+        return
+    rank, size = world()
+    vae, pictures = load_vae(config), load_pictures(config)
+    latents = []
+    for start in range(rank * ENCODE_BATCH, len(pictures), size * ENCODE_BATCH):
+        batch = to_tensor(pictures[start : start + ENCODE_BATCH]).to(config.device)
+        latents.append(vae.encode(batch).latent_dist.mode().cpu())
+    part = config.folder / f"latents-{rank}.part"
+    torch.save(latents, part)
+    barrier()
+    if rank == 0:
+        parts = [torch.load(config.folder / f"latents-{k}.part", weights_only=True) for k in range(size)]
+        count = sum(len(chunks) for chunks in parts)
+        everything = torch.cat([parts[k % size][k // size] for k in range(count)])
+        shift, scale = everything.mean().item(), 1 / everything.std().item()
+        normal = ((everything - shift) * scale).half()
+        save_atomically({"latents": normal, "shift_factor": shift, "scaling_factor": scale}, latents_file(config))
+    barrier()
+    part.unlink()
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae: AutoencoderKL, count: int = 200) -> float:
+    """Mean PSNR in dB of posterior-mean reconstructions of pictures of new scenes, held-out pairs included."""
+    _, pictures = test_pictures(count)
+    decoded = torch.cat([vae.decode(vae.encode(p).latent_dist.mode()).sample for p in pictures.split(ENCODE_BATCH)])
+    error = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).mean(dim=(1, 2, 3))
+    return (-10 * error.log10()).mean().item()
