@@ -30,7 +30,7 @@ def evaluate(
 
     Args:
         run: finished run folder.
-        reference: finished run folder with the same prompts and seeds.
+        reference: finished run folder with the same prompts and seeds. ``run`` itself is not compared with itself.
         metrics: names out of ``eval.metrics.METRICS``.
         batch_size: pictures scored at once; no score depends on it.
         device: where they are scored.
@@ -43,6 +43,9 @@ def evaluate(
     """
     wanted = find_metrics(metrics)
     pairs = pair_records(run, reference)
+    if run == reference:
+        logger.info("%s is the reference run: there is nothing to compare it with", run.name)
+        wanted = []
     origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
     known = _known_scores(run, origin)
     fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -28,6 +28,7 @@ class Row:
         speedup: the reference's denoise_seconds / this one's; 1 for the reference.
         peak_memory_mib: highest peak memory of a sample, MiB.
         metrics: score by metric name; None where the metric could not be computed.
+        scorers: what computed each score, by metric name.
         reference: whether this is the run that the others are compared with.
         notes: what a reader must know about this row.
     """
@@ -42,6 +43,7 @@ class Row:
     speedup: float
     peak_memory_mib: float
     metrics: Mapping[str, float | None]
+    scorers: Mapping[str, str] = field(default_factory=dict)
     reference: bool = False
     notes: tuple[str, ...] = ()
 
@@ -51,21 +53,23 @@ def row_from_run(run: Path, reference: Path | None = None) -> Row:
 
     Args:
         run: run folder.
-        reference: run folder it was evaluated against; None when ``run`` is the reference itself.
+        reference: run folder it was evaluated against; None, or ``run``, when it is the reference itself.
 
     Raises:
         ValueError: the run is unfinished, or not evaluated against this reference as both are now.
     """
+    if reference == run:
+        reference = None
     records = read_records(run)
     config = _config(run)
     denoise = _median_seconds(records, "denoise")
-    metrics: dict[str, float | None] = {}
+    entries: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     speedup = 1.0
     if reference is not None:
         speedup = _median_seconds(read_records(reference), "denoise") / denoise
-        metrics, notes = _scores(run, reference)
-        notes += _timing_notes(run, reference)
+        entries = _entries(run, reference)
+        notes = _score_notes(entries) + _timing_notes(run, reference)
     return Row(
         label=config["label"],
         method=config["method"],
@@ -76,7 +80,8 @@ def row_from_run(run: Path, reference: Path | None = None) -> Row:
         total_seconds=_median_seconds(records, "total"),
         speedup=speedup,
         peak_memory_mib=max(record.peak_memory_mib for record in records),
-        metrics=metrics,
+        metrics={name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
+        scorers={name: entry["scorer"] for name, entry in entries.items() if "scorer" in entry},
         reference=reference is None,
         notes=tuple(notes),
     )
@@ -96,8 +101,8 @@ def _config(run: Path) -> dict[str, str]:
         raise ValueError(f"{path} does not name label, method.name and model.name: {error!r}") from error
 
 
-def _scores(run: Path, reference: Path) -> tuple[dict[str, float | None], list[str]]:
-    """Scores by metric name, and notes on what is missing or left out of them."""
+def _entries(run: Path, reference: Path) -> dict[str, dict[str, Any]]:
+    """The metrics of metrics.json, after checking that they are of this run and this reference as they are now."""
     path = run / "metrics.json"
     if not path.is_file():
         raise ValueError(f"{run} is not evaluated: metrics.json is missing; run it again with stage=evaluate")
@@ -108,18 +113,21 @@ def _scores(run: Path, reference: Path) -> tuple[dict[str, float | None], list[s
             f"{path} was computed against {content['reference']} from other records than those of {run} and "
             f"{reference}; run it again with stage=evaluate"
         )
-    entries: dict[str, Any] = content["metrics"]
-    values = {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()}
+    return content["metrics"]
+
+
+def _score_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is missing or left out of the scores."""
     notes = []
     for name, entry in entries.items():
+        label = METRICS[name].label
         if "unavailable" in entry:
-            notes.append(f"{METRICS[name].label} is n/a: {entry['unavailable']}")
+            notes.append(f"{label} is n/a: {entry['unavailable']}")
         if "identical" in entry:
             notes.append(
-                f"{METRICS[name].label} leaves out {entry['identical']} of {entry['n']} pictures, identical to their "
-                "references"
+                f"{label} leaves out {entry['identical']} of {entry['n']} pictures, identical to the reference"
             )
-    return values, notes
+    return notes
 
 
 def _timing_notes(run: Path, reference: Path) -> list[str]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ class Table:
     it would be compared with itself. Seconds are medians per sample.
 
     Raises:
-        ValueError: no rows, or a row that lacks a metric others have.
+        ValueError: no rows, a row that lacks a metric others have, or a metric that two scorers computed.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     title: str = ""
     caption: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(self.rows))
         if not self.rows:
             raise ValueError("a table needs at least one row")
         for row in self.rows:
@@ -46,6 +47,11 @@ class Table:
                     "the same metrics (stage=evaluate)"
                 )
 
+        for name in self.metrics:
+            scorers = sorted({row.scorers[name] for row in self.rows if name in row.scorers})
+            if len(scorers) > 1:
+                raise ValueError(f"{name} was computed by {' and by '.join(scorers)}; run stage=evaluate for all rows")
+
     @property
     def metrics(self) -> list[str]:
         """Names of the metric columns, in the order of the registry."""
@@ -53,13 +59,15 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """Notes of all rows, one each, with the rows they are about unless they are about all that are compared."""
+        """How much was measured, then the notes of the rows, each with whom it is about unless it is about all."""
         compared = [row.label for row in self.rows if not row.reference]
         about: dict[str, list[str]] = {}
         for row in self.rows:
             for note in row.notes:
                 about.setdefault(note, []).append(row.label)
-        return [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
+        notes = [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
+        counts = sorted({row.num_samples for row in self.rows})
+        return [f"n = {' to '.join(map(str, counts))} pictures a run; seconds are medians per picture", *notes]
 
     def to_rich(self) -> rich_table.Table:
         caption = escape("\n".join(filter(None, [self.caption, *self.notes])))
@@ -80,13 +88,15 @@ class Table:
         lines = [f"### {self.title}\n"] if self.title else []
         lines += [_markdown_line(header), _markdown_line(["---", *["---:"] * (len(header) - 1)])]
         lines += [_markdown_line(self._cells(row, bold="**{}**")) for row in self.rows]
-        lines += [f"\n{text}" for text in [self.caption, *self.notes] if text]
+        scorers = {name: text for row in self.rows for name, text in row.scorers.items()}
+        scored = [f"{METRICS[name].label}: {scorers[name]}" for name in self.metrics if name in scorers]
+        lines += [f"\n{text}" for text in [self.caption, *self.notes, *scored] if text]
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
         """Unrounded values, one column each; "n/a" and "-" as in the table."""
         rows = [_plain(row) for row in self.rows]
-        columns = [key for key in rows[0] if key not in ("metrics", "notes")]
+        columns = [key for key in rows[0] if key not in ("metrics", "scorers", "notes")]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, *self.metrics, "notes"])
@@ -102,7 +112,7 @@ class Table:
     @classmethod
     def from_json(cls, text: str) -> "Table":
         content = json.loads(text)
-        return cls(tuple(_row(row) for row in content["rows"]), content["title"], content["caption"])
+        return cls([_row(row) for row in content["rows"]], content["title"], content["caption"])
 
     def save(self, folder: Path) -> None:
         """Write table.md, table.csv and table.json, each at once or not at all."""

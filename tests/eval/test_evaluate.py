@@ -99,3 +99,10 @@ def test_another_scorer_version_scores_again(runs, monkeypatch):
     evaluate(run, reference, ["psnr"])
     monkeypatch.setattr(registry, "version", lambda package: "99")
     assert "torchmetrics 99" in evaluate(run, reference, ["psnr"])["metrics"]["psnr"]["scorer"]
+
+
+def test_the_reference_is_not_compared_with_itself(runs, caplog):
+    _, reference = runs
+    with caplog.at_level(logging.INFO):
+        assert evaluate(reference, reference, ["psnr"])["metrics"] == {}
+    assert "is the reference run" in caplog.text

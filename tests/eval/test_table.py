@@ -14,6 +14,7 @@ from experiments.evaluate import evaluate
 REFERENCE = Row("Original, 50 steps", "full", "tiny", 64, 50, 2.0, 2.1, 1.0, 100.0, {}, reference=True)
 FAST = Row("MeanCache (B=10)", "meancache", "tiny", 64, 10, 0.5, 0.6, 4.0, 101.0, {"psnr": 30.0, "ssim": 0.9})
 FEWER = Row("Fewer steps [10]", "fewer", "tiny", 64, 10, 0.4, 0.5, 5.0, 99.0, {"psnr": 25.0, "ssim": 0.95})
+COUNT = "n = 64 pictures a run; seconds are medians per picture"
 
 
 def _cells(table: Table) -> dict[str, list[str]]:
@@ -41,12 +42,12 @@ def test_an_unavailable_metric_is_na_with_its_reason_under_the_table():
     table = Table((REFERENCE, *rows))
     assert _cells(table)["MeanCache (B=10)"][-1] == "n/a"
     assert table.to_markdown().count("LPIPS is n/a: no weights") == 1
-    assert table.notes == ["LPIPS is n/a: no weights"]
+    assert table.notes == [COUNT, "LPIPS is n/a: no weights"]
 
 
 def test_a_note_about_one_row_names_it():
     table = Table((FAST, replace(FEWER, notes=("timed elsewhere",))))
-    assert table.notes == ["Fewer steps [10]: timed elsewhere"]
+    assert table.notes == [COUNT, "Fewer steps [10]: timed elsewhere"]
 
 
 def test_a_missing_score_is_an_error_not_an_empty_cell():
@@ -54,6 +55,13 @@ def test_a_missing_score_is_an_error_not_an_empty_cell():
         Table((FAST, replace(FEWER, metrics={"psnr": 25.0})))
     with pytest.raises(ValueError, match="at least one row"):
         Table(())
+
+
+def test_scorers_are_named_and_must_agree():
+    scored = replace(FAST, scorers={"psnr": "scorer 1"})
+    assert "PSNR: scorer 1" in Table((scored, FEWER)).to_markdown()
+    with pytest.raises(ValueError, match="psnr was computed by scorer 1 and by scorer 2"):
+        Table((scored, replace(FEWER, scorers={"psnr": "scorer 2"})))
 
 
 def test_the_terminal_shows_labels_as_they_are_and_the_best_in_bold():
@@ -97,11 +105,12 @@ def test_a_row_tells_what_the_run_folder_holds(runs):
     assert (row.label, row.method, row.model, row.num_samples, row.nfe) == ("MeanCache (B=10)", "run", "tiny", 2, 10)
     assert (row.denoise_seconds, row.speedup, row.peak_memory_mib) == (0.25, 4.0, 101.0)
     assert row.metrics.keys() == {"psnr", "ssim"}
-    assert row.notes[0] == "PSNR leaves out 1 of 2 pictures, identical to their references"
+    assert row.notes[0] == "PSNR leaves out 1 of 2 pictures, identical to the reference"
     assert "batches of 2, the reference in batches of 1" in row.notes[1]
     assert "another processor" in row.notes[2]
     original = row_from_run(reference)
     assert (original.reference, original.speedup, original.metrics) == (True, 1.0, {})
+    assert row_from_run(reference, reference) == original
 
 
 def test_a_row_of_a_run_that_is_not_evaluated_is_refused(runs, write_run, pictures):
