@@ -1,0 +1,1 @@
+"""The methods MeanCache is compared with: one method, one file."""

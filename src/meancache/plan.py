@@ -1,0 +1,107 @@
+"""A plan: which steps run the denoiser, and how far the JVP of each edge looks back."""
+
+import json
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from meancache.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A path through the multigraph of MeanCache, section 2.4, bound to one sigma grid.
+
+    Attributes:
+        model: name of the model it was made for.
+        schedule: the sigma grid; the plan is meaningless on another one.
+        nodes: computed step indices, rising, the first is 0.
+        orders: span K of the edge that leaves each node; 0 or 1 is a plain hold. The edge of the last node ends at
+            the end of the grid. Same length as ``nodes``.
+        gamma: peak-suppression exponent it was made with, Eq. (15).
+        cost_kind: what an edge cost, "velocity" (Eq. 13) or "displacement".
+        cost: its path cost, the sum of edge costs to the power gamma.
+        source: where it comes from, e.g. the hash of the stability map.
+
+    Raises:
+        ValueError: nodes or orders that are no path on this grid.
+    """
+
+    model: str
+    schedule: Schedule
+    nodes: tuple[int, ...]
+    orders: tuple[int, ...]
+    gamma: float | None = None
+    cost_kind: str = ""
+    cost: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.nodes or self.nodes[0] != 0:
+            raise ValueError(f"a plan computes step 0 first, got nodes {list(self.nodes)}")
+        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:])) or self.nodes[-1] >= self.schedule.num_steps:
+            raise ValueError(
+                f"nodes must rise and stay below num_steps = {self.schedule.num_steps}, got {list(self.nodes)}"
+            )
+        if len(self.orders) != len(self.nodes) or any(order < 0 for order in self.orders):
+            raise ValueError(f"a plan has one order >= 0 for each of its {len(self.nodes)} nodes, got {self.orders}")
+
+    @property
+    def budget(self) -> int:
+        """Number of computed steps, B."""
+        return len(self.nodes)
+
+    def edge(self, index: int) -> int:
+        """Position of the edge that solver step ``index`` lies on."""
+        return bisect_right(self.nodes, index) - 1
+
+    def computes(self, index: int) -> bool:
+        return self.nodes[self.edge(index)] == index
+
+    def order(self, index: int) -> int:
+        """Span K in force at solver step ``index``."""
+        return self.orders[self.edge(index)]
+
+    def edge_end(self, index: int) -> int:
+        """Grid index at which the edge of solver step ``index`` ends: the next node, or the end of the grid."""
+        edge = self.edge(index)
+        return self.nodes[edge + 1] if edge + 1 < len(self.nodes) else self.schedule.num_steps
+
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError unless ``schedule`` is the grid of this plan."""
+        if self.schedule.matches(schedule):
+            return
+        raise ValueError(
+            f"this plan was made for {_describe(self.schedule)}, but the run uses {_describe(schedule)}; "
+            "plan again for this grid (same num_steps, resolution and shift): run the calibrate and plan stages with "
+            "the settings of this run"
+        )
+
+    def to_json(self) -> str:
+        content = asdict(self) | {"sigmas": list(self.schedule.sigmas), "budget": self.budget}
+        del content["schedule"]
+        return json.dumps(content, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        content = json.loads(text)
+        content.pop("budget")
+        content["schedule"] = Schedule(content.pop("sigmas"))
+        return cls(**content | {key: tuple(content[key]) for key in ("nodes", "orders")})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Plan":
+        """Read a plan.json.
+
+        Raises:
+            ValueError: no such file, or not a plan.
+        """
+        try:
+            return cls.from_json(Path(path).read_text())
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"no plan can be read from {path}: {type(error).__name__}: {error}") from error
+
+
+def _describe(schedule: Schedule) -> str:
+    middle = schedule.sigmas[schedule.num_steps // 2]
+    return f"{schedule.num_steps} steps (sigma {schedule.sigmas[0]:.4f} ... {middle:.4f} ... {schedule.sigmas[-1]:.4f})"

@@ -1,0 +1,135 @@
+"""Peak-suppressed shortest path under a budget: Eq. (15) of MeanCache, solved exactly.
+
+Nodes are the points of the sigma grid, from the first step (t = T) to the end of the grid (t = 0); an edge leaves a
+computed step and ends where the next one is. |path| <= B edges is B denoiser evaluations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meancache.plan import Plan
+from meancache.stability import StabilityMap
+
+COSTS = ("velocity", "displacement")
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan is asked for.
+
+    Args:
+        budget: B, the most computed steps.
+        gamma: peak-suppression exponent, >= 1; 1 is the ordinary shortest path.
+        spans: spans K the JVP may use besides the plain hold, each >= 2.
+        max_gap: longest edge in steps, or None for no limit.
+        cost: "velocity" is Eq. (13); "displacement" multiplies it by |s - t|, the error of the latents it causes.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    budget: int
+    gamma: float = 4.0
+    spans: tuple[int, ...] = (2, 3, 4, 5)
+    max_gap: int | None = None
+    cost: str = "velocity"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spans", tuple(self.spans))
+        if not _whole(self.budget) or self.budget < 1:
+            raise ValueError(f"budget must be a whole number >= 1, got {self.budget!r}")
+        if isinstance(self.gamma, bool) or not isinstance(self.gamma, int | float) or not 1 <= self.gamma < np.inf:
+            raise ValueError(f"gamma must be a number >= 1, got {self.gamma!r}")
+        if any(not _whole(span) or span < 2 for span in self.spans):
+            raise ValueError(f"spans must be whole numbers >= 2 (the hold, K = 1, is always there), got {self.spans!r}")
+        if self.max_gap is not None and (not _whole(self.max_gap) or self.max_gap < 1):
+            raise ValueError(f"max_gap must be a whole number >= 1 or null, got {self.max_gap!r}")
+        if self.cost not in COSTS:
+            raise ValueError(f"cost must be one of {', '.join(COSTS)}, got {self.cost!r}")
+
+    def check(self, num_steps: int) -> None:
+        """Raise ValueError if the budget is more than a run of ``num_steps`` can spend."""
+        if self.budget > num_steps:
+            raise ValueError(f"budget = {self.budget} is more than the {num_steps} steps of the run")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def shortest_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], float]:
+    """Cheapest path 0 -> T with at most ``budget`` edges.
+
+    Args:
+        weights: (T + 1, T + 1) edge weights >= 0, infinite where there is no edge; only a < e is used.
+        budget: most edges.
+
+    Returns:
+        Grid points of the path, both ends included, and its weight. Among equal paths one with most edges: the
+        budget is there to be spent.
+
+    Raises:
+        ValueError: no path has so few edges.
+    """
+    size = len(weights)
+    rising = np.where(np.triu(np.ones((size, size), dtype=bool), k=1), weights, np.inf)
+    best = np.full(size, np.inf)  # best[e]: cheapest way to point e with exactly `edges` edges
+    best[0] = 0.0
+    parents, totals = [], [np.inf]
+    for _ in range(min(budget, size - 1)):
+        through = best[:, None] + rising
+        parents.append(through.argmin(axis=0))
+        best = through.min(axis=0)
+        totals.append(best[-1])
+    edges = max(range(len(totals)), key=lambda count: (-totals[count], count))
+    if totals[edges] == np.inf:
+        raise ValueError(f"no path has {budget} edges or fewer: raise budget, or max_gap if it is set")
+    path = [size - 1]
+    for parent in reversed(parents[:edges]):
+        path.append(int(parent[path[-1]]))
+    return path[::-1], float(totals[edges])
+
+
+def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
+    """The plan of least sum of cost^gamma, Eq. (15).
+
+    Raises:
+        ValueError: the budget exceeds the grid, a span is not in the map, or no path keeps both limits.
+    """
+    schedule = stability.schedule
+    request.check(schedule.num_steps)
+    missing = sorted(set(request.spans) - set(stability.spans))
+    if missing:
+        raise ValueError(
+            f"spans {missing} are not in the stability map, which has {list(stability.spans)}; "
+            "raise calibration.max_span and calibrate again"
+        )
+    spans = (1, *sorted(set(request.spans)))
+    costs, choice = cheapest_span(stability, spans)
+    sigmas = np.asarray(schedule.sigmas)
+    length = np.arange(len(sigmas))[None, :] - np.arange(len(sigmas))[:, None]
+    if request.cost == "displacement":
+        costs = costs * np.abs(sigmas[None, :] - sigmas[:, None])
+    if request.max_gap is not None:
+        costs = np.where(length <= request.max_gap, costs, np.inf)
+    scale = max(costs[np.isfinite(costs)].max(initial=0.0), np.finfo(float).tiny)  # the best path does not depend on it
+    path, total = shortest_path((costs / scale) ** request.gamma, request.budget)
+    return Plan(
+        model=stability.model,
+        schedule=schedule,
+        nodes=tuple(path[:-1]),
+        orders=tuple(spans[choice[a, e]] for a, e in zip(path, path[1:])),
+        gamma=float(request.gamma),
+        cost_kind=request.cost,
+        cost=total * scale**request.gamma,
+        source=f"stability map {stability.digest} of {len(stability.samples)} samples",
+    )
+
+
+def cheapest_span(stability: StabilityMap, spans: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The multigraph's parallel edges reduced to the cheapest: cost and position in ``spans`` of every edge."""
+    costs = stability.mean().numpy()[[stability.spans.index(span) for span in spans]]
+    return costs.min(axis=0), costs.argmin(axis=0)

@@ -1,0 +1,119 @@
+"""The planner against brute force, and its limits."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meancache.plan import Plan
+from meancache.planner import PlanRequest, plan_path, shortest_path
+from meancache.schedule import Schedule
+from meancache.stability import StabilityMap
+
+SPANS = (1, 2, 3)
+
+
+def random_map(num_steps: int, seed: int, num_samples: int = 2) -> StabilityMap:
+    costs = torch.rand(num_samples, len(SPANS), num_steps + 1, num_steps + 1, generator=torch.Generator().manual_seed(seed))
+    for column, span in enumerate(SPANS[1:], start=1):
+        costs[:, column, :span] = torch.inf
+    uneven = np.linspace(1, 0, num_steps + 1) ** 1.7
+    names = tuple(str(i) for i in range(num_samples))
+    return StabilityMap("random", Schedule(uneven.tolist()), SPANS, names, costs)
+
+
+def brute_force(stability: StabilityMap, request: PlanRequest) -> float:
+    """Least sum of cost^gamma over all node sets and all spans."""
+    costs, sigmas, end = stability.mean().numpy(), stability.schedule.sigmas, stability.schedule.num_steps
+    best = np.inf
+    for size in range(1, request.budget + 1):
+        for inner in combinations(range(1, end), size - 1):
+            path = [0, *inner, end]
+            edges = list(zip(path, path[1:]))
+            if request.max_gap and any(e - a > request.max_gap for a, e in edges):
+                continue
+            total = 0.0
+            for a, e in edges:
+                scale = abs(sigmas[e] - sigmas[a]) if request.cost == "displacement" else 1.0
+                total += min(costs[SPANS.index(k), a, e] * scale for k in (1, *request.spans)) ** request.gamma
+            best = min(best, total)
+    return best
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    num_steps=st.integers(1, 8),
+    seed=st.integers(0, 10**6),
+    budget=st.integers(1, 8),
+    gamma=st.sampled_from([1, 1.5, 2, 4, 5]),
+    spans=st.sampled_from([(), (2,), (3,), (2, 3)]),
+    max_gap=st.sampled_from([None, 2, 3, 8]),
+    cost=st.sampled_from(["velocity", "displacement"]),
+)
+def test_planner_equals_brute_force(num_steps, seed, budget, gamma, spans, max_gap, cost):
+    stability = random_map(num_steps, seed)
+    request = PlanRequest(min(budget, num_steps), gamma, spans, max_gap, cost)
+    best = brute_force(stability, request)
+    if best == np.inf:
+        with pytest.raises(ValueError, match="raise budget"):
+            plan_path(stability, request)
+        return
+    plan = plan_path(stability, request)
+    assert plan.cost == pytest.approx(best, rel=1e-9)
+    assert plan.budget <= request.budget
+    assert all(e - a <= (max_gap or num_steps) for a, e in zip(plan.nodes, (*plan.nodes[1:], num_steps)))
+    assert set(plan.orders) <= {1, *spans}
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_all_budgets_of_fifty_steps_are_monotone():
+    stability = random_map(50, 0)
+    costs = [plan_path(stability, PlanRequest(budget, 1, (2, 3))).cost for budget in range(1, 51)]
+    assert all(a >= b for a, b in zip(costs, costs[1:]))
+
+
+def test_gamma_suppresses_peaks():
+    """Two edges of 0.6 beat 1.0 + 0.1 once peaks count."""
+    weights = np.full((4, 4), np.inf)
+    weights[0, 1], weights[1, 3], weights[0, 2], weights[2, 3] = 1.0, 0.1, 0.6, 0.6
+    assert shortest_path(weights, 2)[0] == [0, 1, 3]
+    assert shortest_path(weights**4, 2)[0] == [0, 2, 3]
+
+
+def test_among_equal_paths_the_budget_is_spent():
+    assert len(shortest_path(np.zeros((6, 6)), 4)[0]) == 5
+
+
+def test_scale_of_costs_does_not_matter_however_large_gamma_is():
+    stability = random_map(20, 3)
+    tiny = StabilityMap("random", stability.schedule, SPANS, stability.samples, stability.costs * 1e-6)
+    request = PlanRequest(6, 60.0, (2, 3))
+    assert plan_path(stability, request).nodes == plan_path(tiny, request).nodes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0}, "budget must be a whole number >= 1, got 0"),
+        ({"budget": 2.5}, "budget must be a whole number"),
+        ({"budget": True}, "budget must be a whole number"),
+        ({"budget": 3, "gamma": 0.5}, "gamma must be a number >= 1, got 0.5"),
+        ({"budget": 3, "gamma": float("nan")}, "gamma must be"),
+        ({"budget": 3, "spans": (1,)}, "spans must be whole numbers >= 2"),
+        ({"budget": 3, "max_gap": 0}, "max_gap must be"),
+        ({"budget": 3, "cost": "money"}, "cost must be one of velocity, displacement"),
+    ],
+)
+def test_bad_requests_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        PlanRequest(**options)
+
+
+def test_requests_the_map_cannot_serve_are_refused():
+    with pytest.raises(ValueError, match="budget = 6 is more than the 5 steps"):
+        plan_path(random_map(5, 0), PlanRequest(6, spans=()))
+    with pytest.raises(ValueError, match=r"spans \[5\] are not in the stability map"):
+        plan_path(random_map(5, 0), PlanRequest(3, spans=(2, 5)))

@@ -1,0 +1,135 @@
+"""The seams: what a run with a method does to the pipeline, and what it leaves behind."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from meancache.adapters import ModelAdapter, adapter_for
+from meancache.method import Full, MeanCache
+from meancache.plan import Plan
+from meancache.schedule import Schedule
+from meancache.session import attach
+
+NUM_STEPS = 12
+
+
+def schedule_of(pipeline: Any, num_steps: int = NUM_STEPS) -> Schedule:
+    with attach(pipeline.pipe, adapter_for(pipeline.pipe), Full()) as session:
+        pipeline.run(num_steps=num_steps)
+    return session.schedule
+
+
+def plan_of(pipeline: Any, nodes: tuple[int, ...], orders: tuple[int, ...] | None = None) -> Plan:
+    return Plan("random", schedule_of(pipeline), nodes, orders or (1,) * len(nodes))
+
+
+def attached(pipeline: Any, method: Any, *seeds: int, **options: Any) -> tuple[torch.Tensor, Any]:
+    with attach(pipeline.pipe, adapter_for(pipeline.pipe), method) as session:
+        return pipeline.run(*seeds, **options), session
+
+
+def test_full_is_bit_identical_to_the_bare_pipeline_twice(random_pipeline):
+    bare = random_pipeline.run()
+    with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), Full()):
+        first, second = random_pipeline.run(), random_pipeline.run()
+    assert torch.equal(first, bare)
+    assert torch.equal(second, bare)
+
+
+@pytest.mark.parametrize("rule", ["paper", "release", "hold"])
+def test_budget_of_all_steps_is_bit_identical(random_pipeline, rule):
+    method = MeanCache(plan_of(random_pipeline, tuple(range(NUM_STEPS))), rule)
+    assert torch.equal(attached(random_pipeline, method)[0], random_pipeline.run())
+
+
+@pytest.mark.parametrize("rule", ["paper", "release", "hold"])
+def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
+    method = MeanCache(plan_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), rule)
+    first, session = attached(random_pipeline, method)
+    branches = 2 if "qwen" in type(random_pipeline.pipe).__name__.lower() else 1
+    assert session.counters.nfe == 5
+    assert session.counters.denoiser_calls == 5 * branches
+    with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), method) as session:
+        random_pipeline.run(7)  # another prompt in between leaves nothing behind
+        assert torch.equal(random_pipeline.run(), first)
+    assert not torch.equal(first, random_pipeline.run())
+
+
+def test_qwen_without_guidance_calls_the_denoiser_once_a_step(random_qwen):
+    method = MeanCache(plan_of(random_qwen, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), "release")
+    _, session = attached(random_qwen, method, true_cfg_scale=1.0)
+    assert session.counters.denoiser_calls == session.counters.nfe == 5
+
+
+def test_detaching_restores_everything_even_after_an_error(random_pipeline):
+    pipe = random_pipeline.pipe
+    before = [dict(vars(owner)) for owner in (pipe.scheduler, pipe.transformer)]
+    attached(random_pipeline, Full())
+    with pytest.raises(KeyboardInterrupt), attach(pipe, adapter_for(pipe), Full()):
+        raise KeyboardInterrupt
+    for owner, names in zip((pipe.scheduler, pipe.transformer), before):
+        assert vars(owner).keys() == names.keys()
+        assert not {"step", "set_timesteps", "forward"} & vars(owner).keys()
+
+
+def test_an_override_set_by_somebody_else_meanwhile_is_left_alone(random_flux):
+    transformer = random_flux.pipe.transformer
+
+    def theirs(*args: Any, **kwargs: Any) -> None: ...
+
+    try:
+        with attach(random_flux.pipe, adapter_for(random_flux.pipe), Full()):
+            random_flux.run()
+            transformer.forward = theirs
+        assert transformer.forward is theirs
+    finally:
+        del transformer.forward
+
+
+def test_batch_of_four_equals_four_singles(random_pipeline):
+    method = MeanCache(plan_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)))
+    batch, _ = attached(random_pipeline, method, 0, 1, 2, 3)
+    singles = torch.cat([attached(random_pipeline, method, seed)[0] for seed in range(4)])
+    torch.testing.assert_close(batch, singles, rtol=1e-5, atol=1e-5)
+
+
+def test_history_is_bounded_by_the_longest_span(random_flux):
+    method = MeanCache(plan_of(random_flux, (0, 1, 4, 6, 9), (1, 1, 2, 4, 3)))
+    _, session = attached(random_flux, method)
+    assert len(session.trajectory._entries) == method.history == 4
+
+
+def test_a_plan_for_another_grid_is_refused(random_flux):
+    method = MeanCache(Plan("random", schedule_of(random_flux, 20), (0, 3), (1, 1)))
+    with pytest.raises(ValueError, match="made for 20 steps .* plan again"):
+        attached(random_flux, method, num_steps=12)
+
+
+def test_nothing_to_attach_to_is_an_error(random_flux):
+    with pytest.raises(ValueError, match="no denoiser 'unet'"), attach(random_flux.pipe, ModelAdapter("x", ("unet",)), Full()):
+        pass
+    with (
+        pytest.raises(RuntimeError, match="no denoising step"),
+        attach(random_flux.pipe, adapter_for(random_flux.pipe), Full()),
+    ):
+        pass
+
+
+def test_a_denoiser_outside_the_loop_is_noticed(random_qwen):
+    """Guidance that starts in mid-run changes the number of calls a step: the placeholders would be wrong."""
+    pipe, calls = random_qwen.pipe, []
+    original = type(pipe.scheduler).step
+
+    def step_that_calls_once_more(scheduler: Any, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **kw: Any):
+        calls.append(1)
+        if len(calls) == 3:
+            session.calls += 1
+        return wrapped(model_output, timestep, sample, **kw)
+
+    with pytest.raises(RuntimeError, match="3 denoiser calls in step 2, but 2"), attach(pipe, adapter_for(pipe), Full()) as session:
+        wrapped = pipe.scheduler.step
+        pipe.scheduler.step = step_that_calls_once_more.__get__(pipe.scheduler)
+        random_qwen.run()
+    del pipe.scheduler.step
+    assert type(pipe.scheduler).step is original
