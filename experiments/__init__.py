@@ -1,0 +1,1 @@
+"""The stages of a run: calibrate, plan, generate, evaluate, tabulate. Thin: the work is in meancache and eval."""

@@ -1,0 +1,51 @@
+"""What is wrong with the input, in one line."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """The message for a mistake of the user's, or None for a defect of ours, which deserves its traceback."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        text = " ".join(str(error).split())
+        key = re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text)
+        return _unknown_key(key.group(1), arguments) if key else text
+    if isinstance(error, ValueError | OSError):
+        return " ".join(str(error).split())
+    return None
+
+
+def _unknown_key(key: str, arguments: Sequence[str]) -> str:
+    key = key.lstrip("+~").split("=")[0]
+    choices = [a for a in arguments if "=" in a and "," not in a and (CONF / a.lstrip("+").split("=")[0]).is_dir()]
+    valid = _valid_keys(choices)
+    where = " with " + " ".join(choices) if choices else ""
+    if key in valid:
+        return f"cannot set {key!r}{where}: give it a plain value"
+    close = get_close_matches(key, valid, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(close)}?" if close else "`python run.py --cfg job` shows all settings"
+    return f"there is no setting {key!r}{where}; {hint}"
+
+
+def _valid_keys(choices: Sequence[str]) -> list[str]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = compose("config", overrides=list(choices))
+    return _flatten(OmegaConf.to_container(config), "")
+
+
+def _flatten(node: object, prefix: str) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    names = [(f"{prefix}{key}", value) for key, value in node.items()]
+    return [name for name, _ in names] + [deep for name, value in names for deep in _flatten(value, f"{name}.")]

@@ -1,0 +1,70 @@
+"""All stages of one run in order, or one of them."""
+
+import logging
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments.calibrate import calibrate
+from experiments.evaluate import evaluate
+from experiments.figures.grid import side_by_side
+from experiments.figures.plans import draw_plans
+from experiments.generate import generate, run_folder
+from experiments.plan import build_method, plan_request
+from meancache.config import RunConfig
+from meancache.method import Full
+from meancache.plan import Plan
+from meancache.planner import PlanRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job made: its run and the reference it is measured against."""
+
+    run: Path
+    reference: Path
+
+
+def reference_of(config: RunConfig) -> RunConfig:
+    """The configuration of the full run with the same model, prompts and seeds."""
+    method = {"name": "full", "_target_": f"{Full.__module__}.{Full.__name__}"}
+    resolved = deepcopy(config.resolved) | {"method": method, "label": f"Original: {config.model.num_steps} steps"}
+    return replace(config, method=method, label=str(resolved["label"]), resolved=resolved)
+
+
+def run_stages(config: RunConfig) -> Outcome | None:
+    """Run the stages asked for. Returns None where there is nothing to tabulate yet."""
+    def wanted(stage: str) -> bool:
+        return config.stage in ("all", stage)
+
+    request = plan_request(config)
+    if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
+        folder = calibrate(config)
+        if config.stage == "calibrate" or not (folder / "map.safetensors").exists():
+            return None
+    method, plan = build_method(config, request)
+    reference_config = reference_of(config)
+    outcome = Outcome(run_folder(config, plan), run_folder(reference_config, None))
+    if config.stage == "plan":
+        log.info("plan: %s", plan.to_json() if plan else "this method has none")
+        return None
+    if wanted("generate"):
+        log.info("reference run")
+        generate(reference_config, Full(), None)
+        log.info("run: %s", config.label)
+        generate(config, method, plan)
+        if not all((folder / "DONE").exists() for folder in (outcome.run, outcome.reference)):
+            return None
+    if wanted("evaluate"):
+        evaluate(outcome.run, outcome.reference, config.metrics.names)
+        _draw(outcome, plan)
+    return outcome if config.stage in ("all", "evaluate", "tabulate") else None
+
+
+def _draw(outcome: Outcome, plan: Plan | None) -> None:
+    if outcome.run != outcome.reference:
+        side_by_side([outcome.reference, outcome.run], outcome.run / "grid.png")
+    if plan is not None:
+        draw_plans([plan], outcome.run / "plan.png")

@@ -1,0 +1,185 @@
+"""What lies on disk: run folders and calibration folders, found again by the hash of what went into them.
+
+Every file appears whole or not at all (written beside itself, then renamed), so a run killed at any moment goes on
+where it was. A sample exists when its record does and the picture's checksum agrees with it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+
+def content_hash(content: Any) -> str:
+    """Ten hex digits that name this JSON-like content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data.encode() if isinstance(data, str) else data)
+    os.replace(partial, path)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder that we can write to.
+
+    Raises:
+        ValueError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror}; set output=<a folder you can write to>") from error
+    return path
+
+
+@contextmanager
+def locked(folder: Path, name: str = "work") -> Iterator[None]:
+    """Hold the folder's lock; jobs that need the same thing wait, then find it done. A killed holder lets go."""
+    lock = FileLock(make_folder(folder) / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another job that works in %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def weights_fingerprint(folder: str | Path) -> str:
+    """Identity of a local model folder: names, sizes and first MiB of its files. A hub id stands for itself."""
+    root = Path(folder)
+    if not root.is_dir():
+        return str(folder)
+    digest = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".safetensors", ".json", ".model", ".txt")):
+        digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(2**20))
+    return digest.hexdigest()[:16]
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions, hardware and code state, to lie beside every number."""
+    packages = ("torch", "diffusers", "transformers", "accelerate")
+    cuda = device.startswith("cuda")
+    return {
+        "git": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if cuda else _processor(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.exists() else []
+    return names[0] if names else platform.processor()
+
+
+@dataclass(frozen=True)
+class SampleStore:
+    """A folder of samples, each a payload file and a record that vouches for it.
+
+    Attributes:
+        folder: holds ``samples/``, ``records.jsonl`` and ``DONE``.
+        suffix: of the payload files.
+    """
+
+    folder: Path
+    suffix: str
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+    def payload(self, name: str) -> Path:
+        return self.samples / f"{name}{self.suffix}"
+
+    def put(self, name: str, payload: bytes, record: Mapping[str, Any]) -> None:
+        """Store one sample: payload first, then the record that makes it count."""
+        write_atomic(self.payload(name), payload)
+        file = str(self.payload(name).relative_to(self.folder))
+        entry = {"sample": name, **record, "file": file, "sha256": checksum(payload)}
+        write_atomic(self.samples / f"{name}.json", json.dumps(entry))
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """The record of a sample, or None if it is missing or damaged and must be made (again)."""
+        try:
+            entry = json.loads((self.samples / f"{name}.json").read_text())
+            if entry["sha256"] == checksum(self.payload(name).read_bytes()):
+                return entry
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            pass
+        log.warning("sample %s in %s is damaged; it is made again", name, self.folder)
+        return None
+
+    def finish(self, names: list[str]) -> bool:
+        """Write records.jsonl and DONE if every sample is there; False while other shards still work."""
+        records = [self.record(name) for name in names]
+        if None in records:
+            return False
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        target = self.folder / "records.jsonl"
+        if not target.exists() or target.read_text() != text:
+            write_atomic(target, text)
+        write_atomic(self.folder / "DONE", "")
+        return True
+
+
+def fill(store: SampleStore, names: list[str], make: Callable[[list[str]], None], shard: tuple[int, int]) -> bool:
+    """Make what is missing of this shard's samples. True once the samples of all shards are there.
+
+    Args:
+        store: where samples go.
+        names: all samples of the run.
+        make: makes and stores the samples it is given.
+        shard: index and count; this job makes every count-th sample from index on.
+    """
+    index, count = shard
+    make_folder(store.samples)
+    with locked(store.folder, f"shard-{index}-of-{count}"):
+        missing = [name for name in names[index::count] if store.record(name) is None]
+        if missing:
+            (store.folder / "DONE").unlink(missing_ok=True)
+            make(missing)
+        else:
+            log.info("reused: %s (all %d samples are there)", store.folder, len(names[index::count]))
+        return store.finish(names)

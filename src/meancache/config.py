@@ -1,0 +1,166 @@
+"""The shape of a run's configuration. YAML says what; these dataclasses say which keys and types there are."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+STAGES = ("all", "calibrate", "plan", "generate", "evaluate", "tabulate")
+
+
+@dataclass
+class ModelConfig:
+    """A model: weights, pipeline and how it is called.
+
+    Attributes:
+        name: as in tables and plans.
+        pipeline: class name in diffusers.
+        path: local folder in diffusers format, or hub id.
+        revision: commit of the hub repository, or null.
+        download: fetch missing weights from the hub; otherwise their absence is an error that says what to do.
+        weights: how to get the weights, shown when they are missing.
+        dtype: float32, bfloat16 or float16.
+        num_steps: solver steps of the reference run.
+        call: arguments of every pipeline call (size, guidance, ...).
+    """
+
+    name: str
+    pipeline: str
+    path: str
+    revision: str | None
+    download: bool
+    weights: str
+    dtype: str
+    num_steps: int
+    call: dict[str, Any]
+
+
+@dataclass
+class PromptsConfig:
+    """A prompt suite; ``limit`` takes so many prompts, spread evenly."""
+
+    file: str
+    limit: int | None
+
+
+@dataclass
+class MetricsConfig:
+    """Names of the metrics to evaluate, see eval.perceptual and eval.fidelity."""
+
+    names: list[str]
+
+
+@dataclass
+class CalibrateConfig:
+    """Full trajectories for the stability map: prompts x seeds; spans K up to ``max_span``."""
+
+    file: str
+    limit: int | None
+    seeds: list[int]
+    max_span: int
+    batch_size: int
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and how it runs.
+
+    Attributes:
+        device: cpu, cuda, cuda:1 ...
+        threads: CPU threads of torch, or null for torch's own choice.
+        batch_size: prompts a pipeline call; part of a run's identity, since latency depends on it.
+        warmup: untimed pipeline calls before the first timed one.
+        offload: none, model or sequential (diffusers' CPU offload).
+        compile: regional torch.compile of the denoiser's blocks.
+    """
+
+    device: str
+    threads: int | None
+    batch_size: int
+    warmup: int
+    offload: str
+    compile: bool
+
+
+@dataclass
+class TrackingConfig:
+    """Where runs are mirrored: kind none or wandb."""
+
+    kind: str
+    project: str
+    entity: str | None
+    mode: str
+    group: str | None
+    name: str | None
+
+
+@dataclass
+class ShardConfig:
+    """This job makes every ``count``-th sample from ``index`` on."""
+
+    index: int
+    count: int
+
+
+@dataclass
+class RunConfig:
+    """Everything a run needs. ``method`` stays a plain mapping: its class checks it."""
+
+    stage: str
+    label: str
+    model: ModelConfig
+    method: dict[str, Any]
+    prompts: PromptsConfig
+    seeds: list[int]
+    calibrate: CalibrateConfig
+    metrics: MetricsConfig
+    tracking: TrackingConfig
+    runtime: RuntimeConfig
+    shard: ShardConfig
+    output: str
+    resolved: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_config(config: DictConfig) -> RunConfig:
+    """Check a composed configuration and turn it into dataclasses.
+
+    Keys beside those of RunConfig are short names for settings of the method (``budget``, ``gamma``): its YAML must
+    use them.
+
+    Raises:
+        ValueError: unknown key, wrong type, missing value or a value out of range.
+    """
+    known = set(RunConfig.__dataclass_fields__) - {"resolved"}
+    used = OmegaConf.to_yaml(config.method, resolve=False) + str(OmegaConf.to_container(config)["label"])
+    for key in sorted(set(config) - known):
+        if f"${{{key}}}" not in used:
+            raise ValueError(f"the setting {key!r} has no effect with method {config.method.name!r}; leave it out")
+    try:
+        resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
+        settings = {key: value for key, value in resolved.items() if key in known} | {"resolved": resolved}
+        result: RunConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), settings))  # type: ignore
+    except OmegaConfBaseException as error:
+        raise ValueError(f"configuration: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
+    _check(result)
+    return result
+
+
+def _check(config: RunConfig) -> None:
+    if config.stage not in STAGES:
+        raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {config.stage!r}")
+    if not 0 <= config.shard.index < config.shard.count:
+        raise ValueError(f"shard.index must be in 0..{config.shard.count - 1}, got {config.shard.index}")
+    if config.runtime.offload not in ("none", "model", "sequential"):
+        raise ValueError(f"runtime.offload must be none, model or sequential, got {config.runtime.offload!r}")
+    for name, value, least in [
+        ("model.num_steps", config.model.num_steps, 1),
+        ("runtime.batch_size", config.runtime.batch_size, 1),
+        ("runtime.warmup", config.runtime.warmup, 0),
+        ("calibrate.batch_size", config.calibrate.batch_size, 1),
+        ("calibrate.max_span", config.calibrate.max_span, 1),
+        ("the number of seeds", len(config.seeds), 1),
+        ("the number of calibrate.seeds", len(config.calibrate.seeds), 1),
+    ]:
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
