@@ -1,0 +1,68 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from meancache.config import TrackingConfig
+from meancache.tracking import NullTracker, start
+
+CONFIG = TrackingConfig(kind="wandb", project="meancache", entity=None, mode="offline", group="a sweep", name="a run")
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (8, 8), "red").save(path)
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "other.png")
+    return path
+
+
+def _log_everything(tracker, picture):
+    tracker.log_config({"label": "MeanCache", "method": {"name": "meancache"}})
+    tracker.log_metrics({"psnr": 31.5, "speedup": 4.0})
+    tracker.log_images([(picture, "a red square"), (picture.with_name("other.png"), "a blue square")])
+    tracker.log_picture("plan", picture)
+    tracker.finish()
+
+
+def test_without_tracking_nothing_is_written_and_wandb_is_not_imported(tmp_path, picture):
+    tracker = start(replace(CONFIG, kind="none"), folder=tmp_path / "tracking")
+    assert isinstance(tracker, NullTracker)
+    _log_everything(tracker, picture)
+    assert not (tmp_path / "tracking").exists()
+    check = "import sys, meancache.tracking; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_offline_needs_no_account_and_keeps_everything(tmp_path, picture):
+    for _ in range(2):  # a sweep opens one after another
+        _log_everything(start(CONFIG, folder=tmp_path / "new" / "tracking"), picture)
+    runs = sorted((tmp_path / "new" / "tracking" / "wandb").glob("offline-run-*"))
+    assert len(runs) == 2
+    for run in runs:
+        assert len(list((run / "files" / "media" / "images").rglob("*.png"))) == 3
+        stored = next(run.glob("*.wandb")).read_bytes()
+        for text in (b"psnr", b"31.5", b"a blue square", b"MeanCache", b"a sweep"):
+            assert text in stored
+
+
+@pytest.mark.parametrize(("change", "message"), [({"kind": "tensorboard"}, "kind"), ({"mode": "of"}, "mode")])
+def test_unknown_values_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=rf"tracking\.{message} must be"):
+        start(replace(CONFIG, **change), folder=tmp_path)
+
+
+def test_online_without_an_account_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=r"did not start.*tracking\.mode=offline"):
+        start(replace(CONFIG, mode="online"), folder=tmp_path)
