@@ -3,15 +3,12 @@
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from experiments.compose import CONF, compose_raw
 
 
 def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
@@ -28,20 +25,13 @@ def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
 def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     key = key.lstrip("+~").split("=")[0]
     choices = [a for a in arguments if "=" in a and "," not in a and (CONF / a.lstrip("+").split("=")[0]).is_dir()]
-    valid = _valid_keys(choices)
+    valid = _flatten(OmegaConf.to_container(compose_raw(choices)), "")
     where = " with " + " ".join(choices) if choices else ""
     if key in valid:
         return f"cannot set {key!r}{where}: give it a plain value"
     close = get_close_matches(key, valid, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(close)}?" if close else "`python run.py --cfg job` shows all settings"
     return f"there is no setting {key!r}{where}; {hint}"
-
-
-def _valid_keys(choices: Sequence[str]) -> list[str]:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = compose("config", overrides=list(choices))
-    return _flatten(OmegaConf.to_container(config), "")
 
 
 def _flatten(node: object, prefix: str) -> list[str]:

@@ -1,0 +1,77 @@
+"""What a skipped step costs: `python -m experiments.bench_overhead [model=tiny_flux] [repeats=5]`.
+
+Times every solver step of full and of MeanCache runs in one process and prints medians and their ratio. The pipeline's
+own loop is part of both.
+"""
+
+import sys
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from experiments.compose import compose_config
+from meancache.adapters import adapter_for
+from meancache.config import RunConfig
+from meancache.method import RULES, Full, MeanCache
+from meancache.pipelines import load_pipeline
+from meancache.plan import Plan
+from meancache.protocols import VelocityMethod
+from meancache.schedule import Schedule
+from meancache.session import attach
+from meancache.timing import now
+
+LONGEST_SPAN = 5
+
+
+def step_seconds(config: RunConfig, pipe: Any, method: VelocityMethod) -> tuple[list[float], Schedule]:
+    """Seconds of every solver step but the first, and the sigma grid they ran on."""
+    ticks = []
+
+    def tick(pipe: Any, index: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
+        ticks.append(now(session.device))
+        return state
+
+    with attach(pipe, adapter_for(pipe), method) as session:
+        generator = torch.Generator().manual_seed(0)
+        steps = config.model.num_steps
+        call = config.model.call | {"output_type": "latent", "callback_on_step_end": tick}
+        pipe(prompt="a red circle above a blue star", generator=generator, num_inference_steps=steps, **call)
+    assert session.schedule is not None
+    return [after - before for before, after in zip(ticks, ticks[1:])], session.schedule
+
+
+def measure(config: RunConfig, repeats: int) -> dict[str, list[float]]:
+    """Seconds of computed steps, and of the steps each rule skipped."""
+    pipe = load_pipeline(config.model, config.runtime)
+    _, schedule = step_seconds(config, pipe, Full())
+    nodes = tuple(range(LONGEST_SPAN + 1)) + tuple(range(10, schedule.num_steps, 8))
+    orders = (1,) * LONGEST_SPAN + (LONGEST_SPAN,) * (len(nodes) - LONGEST_SPAN)
+    plan = Plan(config.model.name, schedule, nodes, orders)
+    seconds: dict[str, list[float]] = {"computed": [], **{rule: [] for rule in RULES}}
+    for _ in range(repeats):  # interleaved, so that a busy machine slows all alike
+        seconds["computed"] += step_seconds(config, pipe, Full())[0]
+        for rule in RULES:
+            times, _ = step_seconds(config, pipe, MeanCache(plan, rule))
+            seconds[rule] += [spent for step, spent in enumerate(times, start=1) if not plan.computes(step)]
+    return seconds
+
+
+def main(arguments: list[str]) -> None:
+    repeats = [int(a.split("=")[1]) for a in arguments if a.startswith("repeats=")] or [5]
+    config = compose_config([a for a in arguments if not a.startswith("repeats=")])
+    seconds = measure(config, repeats[0])
+    computed = median(seconds.pop("computed"))
+    table = Table(title=f"{config.model.name}, {config.runtime.device}, {torch.get_num_threads()} thread(s)")
+    for heading in ("step", "ms (median)", "share of a computed step"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    table.add_row("computed", f"{computed * 1e3:.3f}", "100 %")
+    for rule, times in seconds.items():
+        table.add_row(f"skipped, rule={rule}", f"{median(times) * 1e3:.3f}", f"{median(times) / computed:.1%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
