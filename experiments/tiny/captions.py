@@ -1,13 +1,13 @@
 """Captions of scenes, from templates and synonyms, with a note of what each caption leaves open.
 
-Words in `RARE` are held out from picture training: only the text encoders meet them (as a language model knows words that
-its image model never saw). `caption(..., rare=True)` uses them, for that training and for the "rare words" category.
+Words in `RARE` are held out from picture training: only the text encoders meet them, as a language model knows words
+that its image model never saw. `caption(..., rare=True)` uses them, for that training and for "rare words" prompts.
 """
 
 import random
 from dataclasses import dataclass
 
-from experiments.tiny.scenes import Scene, Thing
+from experiments.tiny.scenes import MAX_OBJECTS, Scene, Thing
 
 MAX_WORDS = 20  # commas count: one word or comma is one token, and the text encoder reads 24
 
@@ -89,7 +89,7 @@ def caption(scene: Scene, rng: random.Random, rare: bool = False) -> Caption:
     """Describe a scene in at most `MAX_WORDS` words.
 
     Args:
-        scene: What to describe. Unnamed: sizes (often), a plain fill, the middle cell (sometimes), the background (rarely).
+        scene: What to describe. Often unnamed: sizes, plain fills; sometimes the middle cell and the background.
         rng: Source of all choices of template and synonym.
         rare: Prefer the held-out synonyms in `RARE`.
 
@@ -103,7 +103,8 @@ def caption(scene: Scene, rng: random.Random, rare: bool = False) -> Caption:
         if named:
             place = rng.choice(PLACES[scene.background])
             text = f"{place}, {text}" if rng.random() < 0.12 else f"{text} {place}"
-        text = rng.choice(OPENINGS) + text if len(scene.things) < 3 and not text.startswith(("on", "in", "at")) else text
+        if len(scene.things) < MAX_OBJECTS and text.startswith(("a", "two")) and not text.startswith("at"):
+            text = rng.choice(OPENINGS) + text
         if len(text.replace(",", " ,").split()) <= MAX_WORDS:
             return Caption(_spell(text, rng), sizes if not _alike(scene) else sizes[:1] * len(sizes), named)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.loop import Fit, Trainer
-from experiments.tiny.pictures import load_pictures, test_pictures, to_tensor, training_scenes
+from experiments.tiny.pictures import load_pictures, to_tensor, training_scenes, unseen_pictures
 from experiments.tiny.scenes import COLOURS, FILLS, GRID, SHAPES, Scene
 
 CELLS = GRID * GRID
@@ -112,6 +112,7 @@ def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, s
     """What the checker sees: per picture {cell: (shape, colour, fill)} of the cells with an object.
 
     Args:
+        checker: Trained on drawn scenes.
         pictures: (B, 3, 64, 64) in [-1, 1].
     """
     best = {name: logits.argmax(-1) for name, logits in checker(pictures).items()}
@@ -124,8 +125,8 @@ def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, s
 
 
 def drawn_accuracy(checker: Checker, count: int = 1000) -> dict[str, float]:
-    """On new drawn scenes, held-out pairs included: share of objects whose attribute is right, and of scenes all right."""
-    scenes, pictures = test_pictures(count)
+    """Share of objects whose attribute is right, and of scenes all right, on new drawn scenes with held-out pairs."""
+    scenes, pictures = unseen_pictures(count)
     seen = look(checker, pictures)
     right = {"shape": 0, "colour": 0, "fill": 0}
     whole = objects = 0

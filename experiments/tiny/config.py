@@ -31,15 +31,15 @@ class TinyConfig:
     text_minutes: float = 5.0
     text_steps: int = 2_000
     text_batch: int = 128
-    vae_minutes: float = 16.0
+    vae_minutes: float = 24.0
     vae_steps: int = 20_000
-    vae_batch: int = 16
+    vae_batch: int = 8
     vae_lr: float = 2e-3
     vae_kl: float = 1e-6
     flow_minutes: float = 65.0
     flow_steps: int = 200_000
     flow_batch: int = 32
-    flow_lr: float = 1e-3
+    flow_lr: float = 2e-3
     flow_ema: float = 0.999
     caption_dropout: float = 0.1
     distil_minutes: float = 10.0
@@ -73,7 +73,7 @@ class TinyConfig:
 
     @property
     def device(self) -> str:
-        """"cuda" when there is one."""
+        """A GPU when there is one."""
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property

@@ -69,7 +69,7 @@ def export(config: TinyConfig) -> None:
 
 
 def _load_as_float32(path: Path) -> None:
-    """transformers loads weights in the dtype its config names, diffusers in float32: make them agree."""
+    """Transformers loads weights in the dtype its config names, diffusers in float32: make them agree."""
     content = json.loads(path.read_text())
     content["dtype"] = "float32"
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

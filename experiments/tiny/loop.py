@@ -64,9 +64,7 @@ def save_atomically(content: dict, path: Path) -> None:
 class Trainer:
     """State of one stage: weights, their average, optimiser, step and elapsed time; all in `<folder>/<name>.pt`."""
 
-    def __init__(
-        self, module: nn.Module, fit: Fit, folder: Path, device: str = "cpu", *, alone: bool = False
-    ) -> None:
+    def __init__(self, module: nn.Module, fit: Fit, folder: Path, device: str = "cpu", *, alone: bool = False) -> None:
         """Resume from the checkpoint if there is one; `alone`: this process trains without the others."""
         self.alone = alone or world()[1] == 1
         self.module, self.fit, self.path, self.device = module.to(device), fit, folder / f"{fit.name}.pt", device
@@ -85,14 +83,15 @@ class Trainer:
         """Share of the budget that is spent, 0 to 1."""
         return min(1.0, max(self.elapsed / (60 * self.fit.minutes), self.step / self.fit.steps))
 
-    def run(self, loss_of: Callable[[torch.Generator], Tensor]) -> None:
+    def run(self, loss_of: Callable[[torch.Generator], Tensor], until: int | None = None) -> None:
         """Train to the end of the budget.
 
         Args:
             loss_of: Loss of this rank's share of a batch, drawn with the given generator.
+            until: Stop earlier, at this step, as if killed after a checkpoint.
         """
         saved, logged, losses = time.monotonic(), time.monotonic(), []
-        while (progress := self._agree(self.progress)) < 1:
+        while (progress := self._agree(self.progress)) < 1 and self.step != until:
             start = time.monotonic()
             loss = loss_of(step_generator(self.fit.seed, self.fit.name, self.step))
             self.optimiser.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ from experiments.tiny.loop import barrier, world
 from experiments.tiny.scenes import Scene, sample_scene
 
 CHUNK = 200
-TEST_SEED = 10_000_019  # far from every training seed
+UNSEEN_SEED = 10_000_019  # far from every training seed
 
 
 def training_scenes(config: TinyConfig) -> list[Scene]:
@@ -22,11 +22,11 @@ def training_scenes(config: TinyConfig) -> list[Scene]:
     return [sample_scene(rng) for _ in range(config.num_scenes)]
 
 
-def test_pictures(count: int, held_out: bool = True) -> tuple[list[Scene], Tensor]:
+def unseen_pictures(count: int, held_out: bool = True) -> tuple[list[Scene], Tensor]:
     """Scenes no model was trained on, with their pictures (count, 3, H, W) in [-1, 1]."""
-    rng = random.Random(TEST_SEED)
+    rng = random.Random(UNSEEN_SEED)
     scenes = [sample_scene(rng, held_out=held_out) for _ in range(count)]
-    return scenes, draw(scenes, torch.Generator().manual_seed(TEST_SEED))
+    return scenes, draw(scenes, torch.Generator().manual_seed(UNSEEN_SEED))
 
 
 def picture_file(config: TinyConfig) -> Path:

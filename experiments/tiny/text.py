@@ -22,7 +22,7 @@ IGNORE = -100
 
 
 def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
-    """Captions and what they say of each cell: {"shape": (B, cells), ..., "background": (B,)}; `IGNORE` where silent."""
+    """Captions and what they say: {"shape": (B, cells), ..., "background": (B,)}, `IGNORE` where silent."""
     rng = random.Random(seed)
     labels = {name: torch.full((count, CELLS), IGNORE) for name in CLASSES}
     labels["shape"].fill_(len(SHAPES))
@@ -46,8 +46,8 @@ def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
 class Reader(nn.Module):
     """A text encoder with the head that reads cells from it; only the encoder is kept.
 
-    T5: one learned query per cell (and one for the background) attends to all tokens. CLIP: a linear layer makes the same
-    queries' values from the pooled output.
+    T5: one learned query per cell (and one for the background) attends to all tokens. CLIP: a linear layer spreads the
+    pooled output over as many slots.
     """
 
     def __init__(self, encoder: nn.Module, width: int, pooled: bool) -> None:

@@ -1,4 +1,4 @@
-"""The two tokenizers, built from our captions: CLIP's byte-level BPE and T5's Unigram, each with a vocabulary of its own.
+"""The two tokenizers, built from our captions: CLIP's byte-level BPE and T5's Unigram, each with its own vocabulary.
 
 Every word of the captions becomes one token, and any printable ASCII text still splits into known pieces.
 """

@@ -10,7 +10,7 @@ from torch import Tensor
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.loop import Fit, Trainer, barrier, save_atomically, world
 from experiments.tiny.models import build_vae
-from experiments.tiny.pictures import load_pictures, test_pictures, to_tensor
+from experiments.tiny.pictures import load_pictures, to_tensor, unseen_pictures
 
 ENCODE_BATCH = 50
 
@@ -104,7 +104,7 @@ def cache_latents(config: TinyConfig) -> None:
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, count: int = 200) -> float:
     """Mean PSNR in dB of posterior-mean reconstructions of pictures of new scenes, held-out pairs included."""
-    _, pictures = test_pictures(count)
+    _, pictures = unseen_pictures(count)
     decoded = torch.cat([vae.decode(vae.encode(p).latent_dist.mode()).sample for p in pictures.split(ENCODE_BATCH)])
     error = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).mean(dim=(1, 2, 3))
     return (-10 * error.log10()).mean().item()

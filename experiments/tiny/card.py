@@ -1,0 +1,101 @@
+"""Measure an exported model and write its card: `python -m experiments.tiny.card model=tiny_flux`.
+
+Needs the training's `output` folder for the training pictures (to train the checker) and the checkpoints' step counts.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import FluxPipeline
+from torch import Tensor
+
+from experiments.tiny import checker as checking
+from experiments.tiny.config import TinyConfig, read_options
+from experiments.tiny.gallery import sample, sheet
+from experiments.tiny.judge import shares
+from experiments.tiny.suites import load_suite
+from experiments.tiny.text import reading_accuracy
+from experiments.tiny.vae import reconstruction_psnr
+
+GUIDANCE = 3.5
+GUIDANCES = (1.0, 2.0, 3.5, 5.0)
+SEEDS = (0, 1000)
+GRID_PROMPTS = 24
+FLOOR_PROMPTS = 32
+
+
+def load_pipeline(folder: str | Path) -> FluxPipeline:
+    """The exported model, as a user loads it."""
+    pipe = FluxPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def render(pipe: FluxPipeline, prompts: list[str], **options: float) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1]."""
+    return torch.stack(sample(pipe, prompts, output_type="pt", **options))
+
+
+def mean_psnr(pictures: Tensor, others: Tensor) -> float:
+    """Mean over pairs of the PSNR in dB of pictures (B, 3, H, W) in [0, 1]."""
+    error = (pictures - others).square().mean(dim=(1, 2, 3))
+    return (-10 * error.clamp(min=1e-12).log10()).mean().item()
+
+
+def measure(config: TinyConfig) -> dict:
+    """All numbers of the card."""
+    pipe, checker = load_pipeline(config.export_to), checking.train_checker(config)
+    entries = load_suite("scenes")
+    prompts = [entry["prompt"] for entry in entries]
+    by_seed = {seed: render(pipe, prompts, seed=seed, guidance=GUIDANCE) for seed in SEEDS}
+    sweep = {g: render(pipe, prompts, guidance=g) for g in GUIDANCES if g != GUIDANCE} | {GUIDANCE: by_seed[SEEDS[0]]}
+    long = render(pipe, prompts[:FLOOR_PROMPTS], seed=SEEDS[0], steps=200, guidance=GUIDANCE)
+    return {
+        "training": {name: _progress(config, name) for name in ("t5", "clip", "vae", "flow", "distil", "checker")},
+        "parameters": {name: _size(getattr(pipe, name)) for name in _parts()},
+        "text_reading": {name: reading_accuracy(config, name) for name in ("t5", "clip")},
+        "vae_psnr": reconstruction_psnr(pipe.vae),
+        "checker_on_drawn": checking.drawn_accuracy(checker),
+        "suite": shares(checker, entries * len(SEEDS), torch.cat(list(by_seed.values())) * 2 - 1),
+        "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in GUIDANCES},
+        "psnr_50_to_200": mean_psnr(by_seed[SEEDS[0]][:FLOOR_PROMPTS], long),
+    }
+
+
+def _parts() -> tuple[str, ...]:
+    return ("transformer", "vae", "text_encoder", "text_encoder_2")
+
+
+def _size(module: torch.nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _progress(config: TinyConfig, name: str) -> dict[str, float]:
+    """Steps and minutes of a stage, from its checkpoint."""
+    content = torch.load(config.folder / f"{name}.pt", weights_only=True, mmap=True)
+    return {"steps": content["step"], "minutes": round(content["elapsed"] / 60, 1)}
+
+
+def write_grid(config: TinyConfig) -> None:
+    """`grid.png`: every few prompts of the scene suite, at the default guidance."""
+    pipe, entries = load_pipeline(config.export_to), load_suite("scenes")
+    prompts = [entry["prompt"] for entry in entries][:: len(entries) // GRID_PROMPTS][:GRID_PROMPTS]
+    sheet(sample(pipe, prompts, guidance=GUIDANCE), prompts).save(Path(config.export_to) / "grid.png")
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, draw the grid, and write `metrics.json` beside the weights."""
+    config = read_options(arguments)
+    torch.set_num_threads(1 if config.device == "cpu" else 8)
+    metrics = measure(config)
+    text = json.dumps(metrics, indent=2)
+    (Path(config.export_to) / "metrics.json").write_text(text + "\n")
+    write_grid(config)
+    print(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

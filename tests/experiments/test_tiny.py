@@ -1,0 +1,206 @@
+"""The embedded model's world, suites, training loop and export, at sizes that take seconds."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from torch import nn
+
+from experiments.tiny import captions, checker, judge, pictures, suites, tokens
+from experiments.tiny.config import TinyConfig, read_options
+from experiments.tiny.draw import draw
+from experiments.tiny.loop import Fit, Trainer
+from experiments.tiny.scenes import HELD_OUT_PAIRS, Scene, Thing, sample_scene
+from experiments.tiny.train import work
+
+PROMPT = "a large striped red circle above a small pink star on a night sky"
+
+
+def some_scenes(count: int, seed: int = 0, held_out: bool = False) -> list[Scene]:
+    rng = random.Random(seed)
+    return [sample_scene(rng, held_out=held_out) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+    """A model too small to learn anything, trained for two steps a stage in one process."""
+    folder = tmp_path_factory.mktemp("micro")
+    config = TinyConfig(
+        output=str(folder / "work"),
+        export_to=str(folder / "model"),
+        processes=1,
+        compile=False,
+        num_scenes=60,
+        text_steps=2,
+        text_batch=4,
+        vae_steps=2,
+        vae_batch=2,
+        flow_steps=2,
+        flow_batch=2,
+        distil_steps=2,
+        width_text=16,
+        num_layers=1,
+        num_single_layers=1,
+        num_heads=1,
+        head_dim=16,
+    )
+    threads = torch.get_num_threads()
+    work(0, config, "")
+    torch.set_num_threads(threads)
+    return config
+
+
+def test_drawing_is_deterministic_by_seed() -> None:
+    scenes = some_scenes(12)
+    first = draw(scenes, torch.Generator().manual_seed(3))
+    assert torch.equal(first, draw(scenes, torch.Generator().manual_seed(3)))
+    assert not torch.equal(first, draw(scenes, torch.Generator().manual_seed(4)))
+    assert first.shape == (12, 3, 64, 64)
+    assert first.abs().max() <= 1
+
+
+def test_a_thing_changes_the_picture_only_around_its_cell() -> None:
+    scenes = [Scene((Thing("circle", colour, row=0, column=0),), "gray") for colour in ("red", "blue")]
+    red, blue = (draw([scene], torch.Generator().manual_seed(0))[0] for scene in scenes)
+    assert (red - blue)[:, :26, :26].abs().max() > 0.5
+    assert torch.equal(red[:, 30:, 30:], blue[:, 30:, 30:])
+
+
+def test_captions_mention_what_is_drawn() -> None:
+    rng = random.Random(0)
+    for scene in some_scenes(300):
+        words = captions.caption(scene, rng)
+        for thing in scene.things:
+            assert thing.colour in words.text.lower()
+            names = captions.COMMON.get(thing.shape, (thing.shape,))
+            assert any(name in words.text.lower() for name in names), words.text
+        assert len(words.text.replace(",", " ,").split()) <= captions.MAX_WORDS
+
+
+def test_rare_words_appear_only_when_asked_for() -> None:
+    rng = random.Random(0)
+    common = {w.strip(".,").lower() for s in some_scenes(2000) for w in captions.caption(s, rng).text.split()}
+    assert not common & suites.RARE_WORDS
+    rare = [captions.caption(scene, rng, rare=True).text for scene in some_scenes(200)]
+    assert sum(any(word in text for word in suites.RARE_WORDS) for text in rare) > 100
+
+
+def test_held_out_pairs_never_appear_in_training_scenes() -> None:
+    drawn = {(thing.shape, thing.colour) for scene in some_scenes(5000) for thing in scene.things}
+    assert not drawn & HELD_OUT_PAIRS
+    assert len(drawn) == 64 - len(HELD_OUT_PAIRS)
+    assert any((t.shape, t.colour) in HELD_OUT_PAIRS for s in some_scenes(200, held_out=True) for t in s.things)
+
+
+@pytest.mark.parametrize("bad", [{"shape": "blob"}, {"colour": "teal"}, {"row": 3}])
+def test_things_of_another_world_are_refused(bad: dict) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
+        Thing(**{"shape": "circle", "colour": "red", **bad})
+
+
+def test_suites_are_well_formed_disjoint_and_reproducible(tmp_path: Path) -> None:
+    scenes, calibration = suites.load_suite("scenes"), suites.load_suite("calibration")
+    assert len({entry["prompt"] for entry in scenes}) == 64
+    assert len({entry["prompt"] for entry in calibration}) == 50
+    assert not {entry["prompt"] for entry in scenes} & {entry["prompt"] for entry in calibration}
+    for entries, counts in ((scenes, suites.SCENES), (calibration, suites.CALIBRATION)):
+        found = [entry["category"] for entry in entries]
+        assert {name: found.count(name) for name in counts} == counts
+    pairs = [{(o["shape"], o["colour"]) for o in e["objects"]} for e in scenes if e["category"] == "conflicting"]
+    assert all(pair & HELD_OUT_PAIRS for pair in pairs)
+    suites.write_suites(tmp_path)
+    for name in ("scenes", "calibration"):
+        assert (tmp_path / f"{name}.jsonl").read_text() == (suites.FOLDER / f"{name}.jsonl").read_text()
+
+
+def test_tokenizers_cover_known_and_unseen_words(tmp_path: Path) -> None:
+    texts = tokens.corpus(800)
+    for build in (tokens.build_clip_tokenizer, tokens.build_t5_tokenizer):
+        built = build(texts)
+        built.save_pretrained(tmp_path / build.__name__)
+        tokenizer = type(built).from_pretrained(tmp_path / build.__name__)
+        assert tokenizer("a turquoise jellyfish").input_ids == built("a turquoise jellyfish").input_ids
+        ids = tokenizer("a turquoise jellyfish").input_ids
+        assert tokenizer.decode(ids, skip_special_tokens=True) == "a turquoise jellyfish"
+        assert len(tokenizer(PROMPT).input_ids) <= len(PROMPT.split()) + 2
+        assert max(len(ids) for ids in tokenizer(texts).input_ids) <= tokenizer.model_max_length
+
+
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    def train(folder: Path, stops: list[int]) -> Trainer:
+        for stop in stops:
+            torch.manual_seed(0)
+            fit = Fit(name="line", minutes=60, steps=8, lr=0.1, seed=0)
+            trainer = Trainer(nn.Linear(2, 1), fit, folder)
+            trainer.run(lambda g, t=trainer: t.module(torch.randn(4, 2, generator=g)).square().mean(), until=stop)
+        return trainer
+
+    whole, resumed = train(tmp_path / "a", [8]), train(tmp_path / "b", [3, 5, 8])
+    assert whole.step == resumed.step == 8
+    for left, right in zip(whole.parameters + whole.average, resumed.parameters + resumed.average, strict=True):
+        assert torch.equal(left, right)
+
+
+def test_finished_stages_are_not_trained_again(micro: TinyConfig) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in micro.folder.iterdir() if path.suffix != ".pt"}
+    steps = torch.load(micro.folder / "flow.pt", weights_only=True)["step"]
+    work(0, replace(micro, stage="flow"), "")
+    assert torch.load(micro.folder / "flow.pt", weights_only=True)["step"] == steps == 2
+    assert before == {name: (micro.folder / name).stat().st_mtime_ns for name in before}
+
+
+def test_export_loads_in_the_real_pipeline(micro: TinyConfig) -> None:
+    pipe = FluxPipeline.from_pretrained(micro.export_to)
+    modules = (pipe.transformer, pipe.vae, pipe.text_encoder, pipe.text_encoder_2)
+    assert {module.dtype for module in modules} == {torch.float32}
+    assert not list(Path(micro.export_to).rglob("*.bin"))
+    pipe.set_progress_bar_config(disable=True)
+    image = pipe(PROMPT, height=64, width=64, max_sequence_length=24, num_inference_steps=2).images[0]
+    assert image.size == (64, 64)
+    assert pipe.scheduler.sigmas[0] == 1
+
+
+def test_sigmas_are_those_of_flux_at_a_megapixel(micro: TinyConfig) -> None:
+    scheduler = FluxPipeline.from_pretrained(micro.export_to).scheduler
+    config = scheduler.config
+    slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
+    assert config.base_shift + slope * (64 - config.base_image_seq_len) == pytest.approx(1.15)
+    scheduler.set_timesteps(sigmas=torch.linspace(1, 1 / 50, 50).tolist(), mu=1.15)
+    uniform = torch.linspace(1, 1 / 50, 50)
+    shifted = torch.e**1.15 / (torch.e**1.15 + 1 / uniform - 1)
+    torch.testing.assert_close(scheduler.sigmas[:-1].cpu(), shifted, atol=1e-5, rtol=0)
+
+
+def test_captions_are_drawn_anew_but_scenes_are_not() -> None:
+    config = TinyConfig(num_scenes=20)
+    assert pictures.training_scenes(config) == pictures.training_scenes(config)
+
+
+def test_judge_wants_the_right_things_in_the_right_order() -> None:
+    looks = (("star", "red", 0), ("ring", "pink", 2))
+    things = [{"shape": shape, "colour": colour, "fill": "plain", "cell": [1, k]} for shape, colour, k in looks]
+    entry = {"layout": "beside", "objects": things}
+    assert judge.is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")})
+    assert not judge.is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")}, with_fill=True)
+    assert not judge.is_right(entry, {5: ("star", "red", "plain"), 3: ("ring", "pink", "plain")})
+    assert not judge.is_right(entry, {3: ("star", "red", "plain")})
+    single = {"layout": "single", "objects": things[:1]}
+    assert judge.is_right(single, {3: ("star", "red", "plain")})
+    assert not judge.is_right(single, {4: ("star", "red", "plain")})
+
+
+def test_checker_labels_follow_the_scene() -> None:
+    scene = Scene((Thing("star", "red", row=0, column=2, fill="dotted"),), "sea")
+    labels = checker.cell_labels([scene])
+    assert labels["shape"][0].tolist() == [8, 8, 3, 8, 8, 8, 8, 8, 8]
+    assert labels["colour"][0, 2] == 0
+    assert labels["fill"][0, 2] == 2
+
+
+@pytest.mark.parametrize("option", ["flow_minuts=3", "stage=sleep", "model=flux_tiny", "caption_dropout=2"])
+def test_bad_options_are_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=option.split("=")[0]):
+        read_options([option])
