@@ -14,11 +14,11 @@ import torch
 
 from eval.metrics import Batch, Metric, find_metrics
 from eval.perceptual import MetricUnavailable
-from eval.samples import Record, hash_records, load_sample, pair_records
+from eval.samples import Record, hash_records, load_sample, pair_records, read_metrics
 from meancache.artifacts import write_atomic
 from meancache.progress import track
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Pair = tuple[Record, Record]
 
@@ -44,14 +44,14 @@ def evaluate(
     wanted = find_metrics(metrics)
     pairs = pair_records(run, reference)
     if run == reference:
-        logger.info("%s is the reference run: there is nothing to compare it with", run.name)
+        log.info("%s is the reference run: there is nothing to compare it with", run.name)
         wanted = []
     origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
     known = _known_scores(run, origin)
     fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]
     if len(fresh) < len(wanted):
         kept = [metric.name for metric in wanted if metric not in fresh]
-        logger.info("%s: kept %s, computed before from the same records", run.name, ", ".join(kept))
+        log.info("%s: kept %s, computed before from the same records", run.name, ", ".join(kept))
     if fresh:
         known |= _score(fresh, pairs, run, reference, batch_size, device)
     content = origin | {"metrics": known}
@@ -72,7 +72,7 @@ def _score(
             try:
                 scores[metric.name] += metric.score(batch).tolist()
             except MetricUnavailable as error:
-                logger.warning("%s: no %s: %s", run.name, metric.label, error)
+                log.warning("%s: no %s: %s", run.name, metric.label, error)
                 unavailable[metric.name] = str(error)
     names = [record.sample for record, _ in pairs]
     return {
@@ -109,9 +109,7 @@ def _entry(metric: Metric, scores: dict[str, float]) -> dict[str, Any]:
 
 def _known_scores(run: Path, origin: dict[str, Any]) -> dict[str, Any]:
     """Scores of an earlier evaluation of the same records; a metric that was unavailable is tried again."""
-    path = run / "metrics.json"
-    if not path.is_file():
+    content = read_metrics(run)
+    if content is None or any(content[key] != value for key, value in origin.items()):
         return {}
-    content = json.loads(path.read_text())
-    same = all(content.get(key) == value for key, value in origin.items())
-    return {name: entry for name, entry in content["metrics"].items() if same and "scorer" in entry}
+    return {name: entry for name, entry in content["metrics"].items() if "scorer" in entry}

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from eval.metrics import METRICS
-from eval.samples import Record, hash_records, read_records
+from eval.samples import Record, hash_records, read_metrics, read_records
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,14 @@ def _config(run: Path) -> dict[str, str]:
 
 def _entries(run: Path, reference: Path) -> dict[str, dict[str, Any]]:
     """The metrics of metrics.json, after checking that they are of this run and this reference as they are now."""
-    path = run / "metrics.json"
-    if not path.is_file():
+    content = read_metrics(run)
+    if content is None:
         raise ValueError(f"{run} is not evaluated: metrics.json is missing; run it again with stage=evaluate")
-    content = json.loads(path.read_text())
     origin = (reference.name, {"run": hash_records(run), "reference": hash_records(reference)})
     if (content["reference"], content["records"]) != origin:
         raise ValueError(
-            f"{path} was computed against {content['reference']} from other records than those of {run} and "
-            f"{reference}; run it again with stage=evaluate"
+            f"{run}/metrics.json was computed against {content['reference']} from other records than those of {run} "
+            f"and {reference}; run it again with stage=evaluate"
         )
     return content["metrics"]
 

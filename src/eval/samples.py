@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +75,22 @@ def read_records(run: Path) -> list[Record]:
 def hash_records(run: Path) -> str:
     """Content hash of the records of a run, which hold the hash of every picture."""
     return hashlib.sha256((run / "records.jsonl").read_bytes()).hexdigest()
+
+
+def read_metrics(run: Path) -> dict[str, Any] | None:
+    """The content of metrics.json, or None if the run was never evaluated.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = run / "metrics.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        return {key: content[key] for key in ("reference", "records", "metrics")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); delete it and run stage=evaluate again") from error
 
 
 def _parse(line: str, place: str) -> Record:

@@ -106,3 +106,11 @@ def test_the_reference_is_not_compared_with_itself(runs, caplog):
     with caplog.at_level(logging.INFO):
         assert evaluate(reference, reference, ["psnr"])["metrics"] == {}
     assert "is the reference run" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"metrics": {}}'])
+def test_a_damaged_metrics_file_is_named(runs, text):
+    run, reference = runs
+    (run / "metrics.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run/metrics\.json is damaged"):
+        evaluate(run, reference, ["psnr"])
