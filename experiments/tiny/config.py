@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 MODELS = ("tiny_flux",)
-STAGES = ("all", "pictures", "text", "vae", "latents", "flow", "distil", "export")
+STAGES = ("all", "pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export")
 
 
 @dataclass
@@ -31,11 +31,14 @@ class TinyConfig:
     text_minutes: float = 5.0
     text_steps: int = 2_000
     text_batch: int = 128
-    vae_minutes: float = 24.0
+    vae_minutes: float = 21.0
     vae_steps: int = 20_000
     vae_batch: int = 8
     vae_lr: float = 2e-3
     vae_kl: float = 1e-6
+    decoder_minutes: float = 6.0
+    decoder_steps: int = 20_000
+    decoder_lr: float = 1e-3
     flow_minutes: float = 65.0
     flow_steps: int = 200_000
     flow_batch: int = 32

@@ -15,12 +15,12 @@ from experiments.tiny.export import export
 from experiments.tiny.flow import train_distil, train_flow
 from experiments.tiny.pictures import draw_pictures
 from experiments.tiny.text import train_text
-from experiments.tiny.vae import cache_latents, train_vae
+from experiments.tiny.vae import cache_latents, train_decoder, train_vae
 
 
 def stages(config: TinyConfig) -> list[str]:
     """The stages to run, in order."""
-    chain = ["pictures", "text", "vae", "latents", "flow", "distil", "export"]
+    chain = ["pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export"]
     return chain if config.stage == "all" else [config.stage]
 
 
@@ -36,6 +36,7 @@ def work(rank: int, config: TinyConfig, rendezvous: str) -> None:
         "latents": cache_latents,
         "flow": train_flow,
         "distil": train_distil,
+        "decoder": train_decoder,
         "export": export,
     }
     for name in stages(config):

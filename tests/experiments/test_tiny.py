@@ -38,6 +38,7 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
         text_batch=4,
         vae_steps=2,
         vae_batch=2,
+        decoder_steps=2,
         flow_steps=2,
         flow_batch=2,
         distil_steps=2,
