@@ -1,6 +1,5 @@
 """The one entry: `python run.py method=meancache budget=10 gamma=4`, with -m for sweeps."""
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -13,30 +12,49 @@ from omegaconf import DictConfig
 from experiments.errors import one_line
 from experiments.stages import Outcome, run_stages
 from experiments.tabulate import make_table, remember, show
+from experiments.track import report, tracker_of
 from meancache.config import parse_config
+
+TRACEBACK_WANTED = "HYDRA_FULL_ERROR" in os.environ
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    run_config = parse_config(config)
-    outcome = run_stages(run_config)
+    job = HydraConfig.get()
+    try:
+        outcome = run_job(config)
+    except Exception as error:
+        if job.mode == RunMode.RUN:
+            leave(error)
+        raise  # in a sweep the other jobs go on, and Hydra names this one at the end
     if outcome is None:
         return
-    job = HydraConfig.get()
     remember(outcome, Path(job.runtime.output_dir))
-    if job.mode == RunMode.RUN:
+    if job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
         both = dict.fromkeys([Outcome(outcome.reference, outcome.reference), outcome])
         show(make_table(list(both), outcome.run), outcome.run)
 
 
+def run_job(config: DictConfig) -> Outcome | None:
+    run_config = parse_config(config)
+    with tracker_of(run_config) as tracker:
+        outcome = run_stages(run_config)
+        if outcome is not None:
+            report(tracker, outcome)
+    return outcome
+
+
+def leave(error: Exception) -> None:
+    """End with one line if the user can mend it; a defect of ours keeps its traceback."""
+    message = one_line(error, sys.argv[1:])
+    if message is not None and not TRACEBACK_WANTED:
+        sys.exit(f"error: {message}")
+
+
 if __name__ == "__main__":
-    traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here whole, to be told in one line
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of composing arrive here whole, to be told in one line
     try:
         main()
     except Exception as error:
-        message = one_line(error, sys.argv[1:])
-        if traceback_wanted or message is None:
-            raise
-        logging.getLogger("meancache").debug("traceback", exc_info=True)
-        sys.exit(f"error: {message}")
+        leave(error)
+        raise

@@ -16,10 +16,10 @@ def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = " ".join(str(error).split())
         key = re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text)
-        return _unknown_key(key.group(1), arguments) if key else text
-    if isinstance(error, ValueError | OSError):
-        return " ".join(str(error).split())
-    return None
+        return _unknown_key(key.group(1), arguments) if key else text.split(" Config search path")[0]
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; results go to output=<a folder you can write to>"
+    return " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else None
 
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str:

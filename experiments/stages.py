@@ -9,7 +9,7 @@ from experiments.calibrate import calibrate
 from experiments.evaluate import evaluate
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
-from experiments.generate import generate, run_folder
+from experiments.generate import generate, run_folder, samples_of
 from experiments.plan import build_method, plan_request
 from meancache.config import RunConfig
 from meancache.method import Full
@@ -39,6 +39,7 @@ def run_stages(config: RunConfig) -> Outcome | None:
     def wanted(stage: str) -> bool:
         return config.stage in ("all", stage)
 
+    samples_of(config)  # a wrong suite shows before hours of calibration, not after
     request = plan_request(config)
     if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
         folder = calibrate(config)

@@ -1,0 +1,41 @@
+"""Mirror a finished run to the tracker: configuration, numbers, pictures."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from eval.rows import row_from_run
+from eval.samples import read_records
+from experiments.stages import Outcome
+from meancache.config import RunConfig
+from meancache.tracking import Tracker, start
+
+NUMBERS = ("nfe", "denoise_seconds", "total_seconds", "speedup", "peak_memory_mib")
+MOST_IMAGES = 16
+
+
+@contextmanager
+def tracker_of(config: RunConfig) -> Iterator[Tracker]:
+    """The tracker for this job: opened before the work, so that a wrong setting shows at once."""
+    named = replace(config.tracking, name=config.tracking.name or config.label)
+    tracker = start(named, folder=Path(config.output) / "tracking")
+    try:
+        tracker.log_config(config.resolved)
+        yield tracker
+    finally:
+        tracker.finish()
+
+
+def report(tracker: Tracker, outcome: Outcome) -> None:
+    """Tell the tracker what the run gave."""
+    reference = None if outcome.run == outcome.reference else outcome.reference
+    row = asdict(row_from_run(outcome.run, reference))
+    scores = {name: value for name, value in row["metrics"].items() if value is not None}
+    tracker.log_metrics({name: row[name] for name in NUMBERS} | scores)
+    records = read_records(outcome.run)[:MOST_IMAGES]
+    tracker.log_images([(outcome.run / record.file, f"{record.prompt} (seed {record.seed})") for record in records])
+    for name in ("grid", "plan"):
+        picture = outcome.run / f"{name}.png"
+        if picture.exists():
+            tracker.log_picture(name, picture)

@@ -1,0 +1,86 @@
+"""Every YAML composes and its method can be built; what does not fit is refused with a hint."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.errors import ConfigCompositionException
+
+from experiments.compose import CONF, compose_config, compose_raw
+from experiments.errors import one_line
+from experiments.plan import plan_request
+from meancache.planner import PlanRequest
+
+NEEDED = {"method=meancache_plan": ["plan=x.json"], "prompts=file": ["prompts.file=x.txt"]}
+CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_yaml_composes_and_says_how_it_is_used(choice):
+    config = compose_config([choice, *NEEDED.get(choice, [])])
+    assert config.resolved["label"]
+    group, name = choice.split("=")
+    head = (CONF / group / f"{name}.yaml").read_text().splitlines()[:2]
+    assert any(line.startswith("# python run.py") and choice in line for line in head)
+
+
+def test_yaml_files_stay_short():
+    assert all(len(path.read_text().splitlines()) <= 35 for path in CONF.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_row_of_every_experiment_composes(path: Path):
+    sweeper = yaml.safe_load(path.read_text())["hydra"]["sweeper"]
+    for row in sweeper.get("rows", []):
+        compose_config(row.split())
+    for key, values in sweeper.get("params", {}).items():
+        context = [f"{k}={str(v).split(',')[0]}" for k, v in sweeper["params"].items() if k != key]
+        for value in str(values).split(","):
+            compose_config([*context, f"{key}={value}"])
+
+
+def test_short_names_reach_the_method():
+    request = plan_request(compose_config(["method=meancache", "budget=13", "gamma=2.5", "spans=[3,5]"]))
+    assert request == PlanRequest(13, 2.5, (3, 5))
+    assert compose_config(["method=fewer_steps", "num_steps=7"]).method["num_steps"] == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["budget=0"], "budget must be a whole number >= 1, got 0"),
+        (["budget=51"], "budget = 51 is more than the 50 steps"),
+        (["budget=ten"], "budget must be a whole number"),
+        (["gamma=0.9"], "gamma must be a number >= 1, got 0.9"),
+        (["method.rule=paper", "+method.plan.magic=1"], "magic"),
+        (["method=fewer_steps", "+budget=10"], "'budget' has no effect with method 'fewer_steps'"),
+        (["stage=everything"], "stage must be one of all, calibrate"),
+        (["runtime.batch_size=0"], "runtime.batch_size must be at least 1, got 0"),
+        (["shard.index=2", "shard.count=2"], "shard.index must be in 0..1, got 2"),
+        (["model.num_steps=many"], "Value 'many' of type 'str' could not be converted to Integer"),
+        (["prompts=file"], "prompts.file"),
+        (["method=meancache_plan", "plan=missing.json"], "no plan can be read from missing.json"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(overrides, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        plan_request(compose_config(overrides))
+    assert "\n" not in one_line(caught.value, overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["budgte=10"], "there is no setting 'budgte'; did you mean budget?"),
+        (["model.num_stepz=3"], "there is no setting 'model.num_stepz'; did you mean model.num_steps"),
+        (["method=fewer_steps", "budget=10"], "there is no setting 'budget' with method=fewer_steps"),
+    ],
+)
+def test_unknown_keys_name_the_nearest(overrides, message):
+    with pytest.raises(ConfigCompositionException) as caught:
+        compose_raw(overrides)
+    assert message in one_line(caught.value, overrides)
+
+
+def test_a_defect_of_ours_keeps_its_traceback():
+    assert one_line(RuntimeError("a bug"), []) is None
