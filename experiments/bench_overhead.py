@@ -5,6 +5,7 @@ own loop is part of both.
 """
 
 import sys
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -40,7 +41,7 @@ def step_seconds(config: RunConfig, pipe: Any, method: VelocityMethod) -> tuple[
         call = config.model.call | {"output_type": "latent", "callback_on_step_end": tick}
         pipe(prompt="a red circle above a blue star", generator=generator, num_inference_steps=steps, **call)
     assert session.schedule is not None
-    return [after - before for before, after in zip(ticks, ticks[1:])], session.schedule
+    return [after - before for before, after in pairwise(ticks)], session.schedule
 
 
 def measure(config: RunConfig, repeats: int) -> dict[str, list[float]]:

@@ -6,7 +6,6 @@ that two unrelated pictures score 27.9 dB instead of 7.75 dB, a mistake that pub
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 SSIM_WINDOW = 11  # what torchmetrics takes for a Gaussian of sigma 1.5
 
@@ -17,6 +16,8 @@ def psnr(images: Tensor, references: Tensor) -> Tensor:
     Raises:
         ValueError: not two equal batches of float pictures in [0, 1].
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # takes seconds to import
+
     check_pictures(images, references)
     return peak_signal_noise_ratio(images, references, data_range=1.0, reduction="none", dim=(1, 2, 3))
 
@@ -27,6 +28,8 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
     Raises:
         ValueError: not two equal batches of float pictures in [0, 1], or pictures smaller than the window.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     check_pictures(images, references, smallest=SSIM_WINDOW)
     scores = structural_similarity_index_measure(images, references, data_range=1.0, reduction="none", sigma=1.5)
     assert isinstance(scores, Tensor), "no full image was asked for"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import AlexNet_Weights
 
 from eval.fidelity import check_pictures
 
@@ -76,7 +75,13 @@ def _lpips_network(device: torch.device) -> nn.Module:
 
 def _trunk_file() -> Path:
     """Where torchvision looks for AlexNet before it downloads it."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(AlexNet_Weights.IMAGENET1K_V1.url).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_trunk_url()).name
+
+
+def _trunk_url() -> str:
+    from torchvision.models import AlexNet_Weights  # takes seconds to import
+
+    return str(AlexNet_Weights.IMAGENET1K_V1.url)
 
 
 def _check_trunk(path: Path) -> None:
@@ -85,7 +90,7 @@ def _check_trunk(path: Path) -> None:
     The message names no folder of this machine: it goes into metrics.json, which is published.
     """
     remedy = (
-        f"download {AlexNet_Weights.IMAGENET1K_V1.url} (233 MB) and put it into torch's hub folder, "
+        f"download {_trunk_url()} (233 MB) and put it into torch's hub folder, "
         "$TORCH_HOME/hub/checkpoints, by default ~/.cache/torch/hub/checkpoints"
     )
     if not path.is_file():

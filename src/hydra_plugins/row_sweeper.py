@@ -26,9 +26,7 @@ class RowSweeperConf:
 class RowSweeper(BasicSweeper):
     """Hydra's basic sweeper, with every row in front of every job's overrides."""
 
-    def __init__(
-        self, max_batch_size: int | None, rows: Sequence[str], params: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, max_batch_size: int | None, rows: Sequence[str], params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size, params)
         self.rows = list(rows)
 

@@ -132,7 +132,7 @@ def parse_config(config: DictConfig) -> RunConfig:
         ValueError: unknown key, wrong type, missing value or a value out of range.
     """
     known = set(RunConfig.__dataclass_fields__) - {"resolved"}
-    used = OmegaConf.to_yaml(config.method, resolve=False) + str(OmegaConf.to_container(config)["label"])
+    used = OmegaConf.to_yaml(config.method, resolve=False)
     for key in sorted(set(config) - known):
         if f"${{{key}}}" not in used:
             raise ValueError(f"the setting {key!r} has no effect with method {config.method.name!r}; leave it out")

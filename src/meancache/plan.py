@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from meancache.schedule import Schedule
@@ -39,7 +40,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.nodes or self.nodes[0] != 0:
             raise ValueError(f"a plan computes step 0 first, got nodes {list(self.nodes)}")
-        if any(a >= b for a, b in zip(self.nodes, self.nodes[1:])) or self.nodes[-1] >= self.schedule.num_steps:
+        if any(a >= b for a, b in pairwise(self.nodes)) or self.nodes[-1] >= self.schedule.num_steps:
             raise ValueError(
                 f"nodes must rise and stay below num_steps = {self.schedule.num_steps}, got {list(self.nodes)}"
             )

@@ -6,6 +6,7 @@ computed step and ends where the next one is. |path| <= B edges is B denoiser ev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         model=stability.model,
         schedule=schedule,
         nodes=tuple(path[:-1]),
-        orders=tuple(spans[choice[a, e]] for a, e in zip(path, path[1:])),
+        orders=tuple(spans[choice[a, e]] for a, e in pairwise(path)),
         gamma=float(request.gamma),
         cost_kind=request.cost,
         cost=total * scale**request.gamma,

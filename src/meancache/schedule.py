@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Schedule:
         object.__setattr__(self, "sigmas", tuple(float(s) for s in sigmas))
         if len(self.sigmas) < 2:
             raise ValueError(f"a schedule needs at least two sigmas, got {len(self.sigmas)}")
-        for index, (sigma, following) in enumerate(zip(self.sigmas, self.sigmas[1:])):
+        for index, (sigma, following) in enumerate(pairwise(self.sigmas)):
             if not sigma > following:
                 raise ValueError(f"sigmas must fall strictly, but sigma[{index}] = {sigma} and the next is {following}")
 
@@ -49,6 +50,4 @@ class Schedule:
 
     def matches(self, other: "Schedule", atol: float = 1e-4) -> bool:
         """Whether both are the same grid, up to the rounding of a float32 scheduler."""
-        return self.num_steps == other.num_steps and all(
-            abs(a - b) <= atol for a, b in zip(self.sigmas, other.sigmas)
-        )
+        return self.num_steps == other.num_steps and all(abs(a - b) <= atol for a, b in zip(self.sigmas, other.sigmas))

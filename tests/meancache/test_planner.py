@@ -1,6 +1,6 @@
 """The planner against brute force, and its limits."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ SPANS = (1, 2, 3)
 
 
 def random_map(num_steps: int, seed: int, num_samples: int = 2) -> StabilityMap:
-    costs = torch.rand(num_samples, len(SPANS), num_steps + 1, num_steps + 1, generator=torch.Generator().manual_seed(seed))
+    costs = torch.rand(
+        num_samples, len(SPANS), num_steps + 1, num_steps + 1, generator=torch.Generator().manual_seed(seed)
+    )
     for column, span in enumerate(SPANS[1:], start=1):
         costs[:, column, :span] = torch.inf
     uneven = np.linspace(1, 0, num_steps + 1) ** 1.7
@@ -32,7 +34,7 @@ def brute_force(stability: StabilityMap, request: PlanRequest) -> float:
     for size in range(1, request.budget + 1):
         for inner in combinations(range(1, end), size - 1):
             path = [0, *inner, end]
-            edges = list(zip(path, path[1:]))
+            edges = list(pairwise(path))
             if request.max_gap and any(e - a > request.max_gap for a, e in edges):
                 continue
             total = 0.0
@@ -72,7 +74,7 @@ def test_planner_equals_brute_force(num_steps, seed, budget, gamma, spans, max_g
 def test_all_budgets_of_fifty_steps_are_monotone():
     stability = random_map(50, 0)
     costs = [plan_path(stability, PlanRequest(budget, 1, (2, 3))).cost for budget in range(1, 51)]
-    assert all(a >= b for a, b in zip(costs, costs[1:]))
+    assert all(a >= b for a, b in pairwise(costs))
 
 
 def test_gamma_suppresses_peaks():

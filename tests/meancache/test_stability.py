@@ -53,7 +53,11 @@ def test_constant_velocity_costs_nothing():
 
 
 def test_shards_merge_to_the_same_map_in_any_order_and_grouping():
-    one, two, rest = random_map("00001-0"), random_map("00000-0", "00003-1"), random_map("00002-0", "00002-1", "00004-0")
+    one, two, rest = (
+        random_map("00001-0"),
+        random_map("00000-0", "00003-1"),
+        random_map("00002-0", "00002-1", "00004-0"),
+    )
     forward = StabilityMap.merge([one, two, rest])
     nested = StabilityMap.merge([StabilityMap.merge([rest, one]), two])
     assert forward.samples == nested.samples == tuple(sorted(forward.samples))

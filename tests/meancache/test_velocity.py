@@ -23,7 +23,9 @@ def follow(method: MeanCache, velocity_of_step, dtype: torch.dtype = torch.float
     for step in method.plan.schedule.steps():
         computed = velocity_of_step(step) if method.computes(step) else None
         v = method.velocity(step, z, computed, trajectory)
-        trajectory.append(Entry(step.index, step.sigma, z, v if computed is None else computed, v, computed is not None))
+        trajectory.append(
+            Entry(step.index, step.sigma, z, v if computed is None else computed, v, computed is not None)
+        )
         z = z + step.dsigma * v
         applied.append(v)
     return applied
@@ -87,7 +89,9 @@ def test_span_of_one_is_an_exact_hold_in_bfloat16():
     plan = Plan("", Schedule(SIGMAS), (0, 3), (1, 1))
     velocity = torch.randn(2, 3).bfloat16()
     for rule in ("paper", "release", "hold"):
-        assert all(torch.equal(v, velocity) for v in follow(MeanCache(plan, rule), lambda step: velocity, torch.bfloat16))
+        assert all(
+            torch.equal(v, velocity) for v in follow(MeanCache(plan, rule), lambda step: velocity, torch.bfloat16)
+        )
 
 
 def test_bad_rules_and_spans_are_refused():

@@ -1,0 +1,124 @@
+"""One run from configuration to table on the embedded model, at a handful of steps."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.calibrate import calibration_folder, load_map
+from experiments.compose import compose_config
+from experiments.stages import run_stages
+from experiments.tabulate import make_table
+
+SMALL = [
+    "model.num_steps=8",
+    "prompts.limit=2",
+    "calibrate.limit=2",
+    "calibrate.seeds=[0]",
+    "calibrate.max_span=3",
+    "calibrate.batch_size=2",
+    "runtime.warmup=0",
+    "metrics.names=[psnr,ssim]",
+]
+MEANCACHE = ["method=meancache", "budget=4", "spans=[2,3]"]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One output folder for all tests here: what is made once is shared, as in a sweep."""
+    return tmp_path_factory.mktemp("output")
+
+
+def run(output: Path, *overrides: str):
+    return run_stages(compose_config([*SMALL, f"output={output}", *overrides]))
+
+
+@pytest.fixture(scope="module")
+def outcome(output: Path):
+    return run(output, *MEANCACHE)
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def test_a_run_folder_explains_itself(outcome):
+    files = {path.name for path in outcome.run.iterdir()}
+    expected = {"config.yaml", "env.json", "plan.json", "records.jsonl", "DONE", "metrics.json", "grid.png", "plan.png"}
+    assert expected <= files
+    assert [record["nfe"] for record in records(outcome.run)] == [4, 4]
+    assert [record["nfe"] for record in records(outcome.reference)] == [8, 8]
+    scores = json.loads((outcome.run / "metrics.json").read_text())["metrics"]
+    assert 5 < scores["psnr"]["value"] < 80
+    assert 0 < scores["ssim"]["value"] < 1
+    assert "torch" in json.loads((outcome.run / "env.json").read_text())
+
+
+def test_a_second_run_does_nothing_again(outcome, output, caplog):
+    before = {path: path.stat().st_mtime_ns for path in outcome.run.rglob("samples/*")}
+    with caplog.at_level("INFO"):
+        assert run(output, *MEANCACHE) == outcome
+    assert caplog.text.count("reused") == 3  # stability map, reference, run
+    assert {path: path.stat().st_mtime_ns for path in outcome.run.rglob("samples/*")} == before
+
+
+def test_damaged_files_are_repaired_with_the_same_pictures(outcome, output):
+    picture = outcome.run / records(outcome.run)[1]["file"]
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:100])
+    record = outcome.reference / "samples" / f"{records(outcome.reference)[0]['sample']}.json"
+    record.write_text("{")
+    run(output, *MEANCACHE)
+    assert picture.read_bytes() == whole
+    assert json.loads(record.read_text())["nfe"] == 8
+
+
+def test_the_table_holds_reference_and_run(outcome, output):
+    fewer = run(output, "method=fewer_steps", "num_steps=4")
+    full = run(output, "method=full")
+    assert full.run == full.reference == outcome.reference == fewer.reference
+    table = make_table([full, fewer, outcome], output)
+    assert [row.nfe for row in table.rows] == [8, 4, 4]
+    assert table.rows[0].reference
+    assert {"table.md", "table.csv", "table.json"} <= {path.name for path in output.iterdir()}
+
+
+def test_budget_of_all_steps_gives_the_reference_pictures(output):
+    outcome = run(output, "method=meancache", "budget=8", "spans=[2,3]")
+    for mine, theirs in zip(records(outcome.run), records(outcome.reference)):
+        assert mine["sha256"] == theirs["sha256"]
+
+
+def test_samples_do_not_depend_on_batch_or_shard(outcome, output):
+    for index in (0, 1):
+        batched = run(output, *MEANCACHE, "runtime.batch_size=2", f"shard.index={index}", "shard.count=2")
+    single = run(output, *MEANCACHE, "runtime.batch_size=2", "stage=evaluate")
+    assert batched == single
+    assert json.loads((single.run / "metrics.json").read_text())["metrics"]["psnr"]["n"] == 2
+    psnr = [json.loads((o.run / "metrics.json").read_text())["metrics"]["psnr"]["value"] for o in (outcome, single)]
+    assert psnr[0] == pytest.approx(psnr[1], abs=0.1)
+
+
+def test_shards_of_the_map_merge_to_the_same_map(outcome, output, tmp_path):
+    config = compose_config([*SMALL, f"output={output}"])
+    for index in (1, 0):
+        shard = ["stage=calibrate", f"shard.index={index}", "shard.count=2"]
+        run_stages(compose_config([*SMALL, f"output={tmp_path}", *shard]))
+    sharded = load_map(compose_config([*SMALL, f"output={tmp_path}"]))
+    torch.testing.assert_close(sharded.costs, load_map(config).costs, rtol=1e-3, atol=1e-5)
+    assert sharded.samples == load_map(config).samples
+    assert (calibration_folder(config) / "velocity.png").exists()
+
+
+def test_stages_out_of_order_say_what_to_run_first(tmp_path):
+    with pytest.raises(ValueError, match="run stage=calibrate"):
+        run(tmp_path, *MEANCACHE, "stage=generate")
+    with pytest.raises(ValueError, match="stage=generate"):
+        run(tmp_path, "method=full", "stage=evaluate")
+
+
+def test_a_plan_for_another_grid_is_refused(outcome, output):
+    plan = f"plan={outcome.run / 'plan.json'}"
+    with pytest.raises(ValueError, match="made for 8 steps .* plan again"):
+        run(output, "method=meancache_plan", plan, "model.call.height=48", "model.call.width=48")

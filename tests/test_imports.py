@@ -1,0 +1,58 @@
+"""The direction of imports: run.py -> experiments -> {baselines, eval} -> meancache."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"run", "experiments", "baselines", "eval", "meancache", "hydra_plugins"}
+FORBIDDEN = {
+    "src/meancache": {"run", "experiments", "baselines", "eval", "hydra"},
+    "src/baselines": {"run", "experiments", "eval", "diffusers", "hydra", "omegaconf"},
+    "src/eval": {"run", "experiments", "baselines", "diffusers", "hydra", "omegaconf"},
+    "src/hydra_plugins": OURS - {"hydra_plugins"},
+    "experiments": {"run"},
+}
+ONLY_IN = {"wandb": {"src/meancache/tracking.py"}, "diffusers": {"src/meancache/pipelines.py"}}
+PURE = {"planner", "plan", "velocity", "stability", "schedule", "trajectory", "method", "protocols"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, at whatever depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_nothing_imports_upwards(folder):
+    for path in sources(folder):
+        top = {name.split(".")[0] for name in imports(path)}
+        assert not top & FORBIDDEN[folder], f"{path} imports {top & FORBIDDEN[folder]}"
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_some_packages_are_known_to_one_file(package):
+    for path in sources("src"):
+        if package in {name.split(".")[0] for name in imports(path)}:
+            assert str(path.relative_to(ROOT)) in ONLY_IN[package]
+
+
+def test_methods_and_planner_need_no_pipeline():
+    for name in PURE:
+        ours = {m.split(".")[1] for m in imports(ROOT / f"src/meancache/{name}.py") if m.startswith("meancache.")}
+        assert ours <= PURE, f"{name} imports {ours - PURE}"
+
+
+def test_omegaconf_is_known_to_config_alone_in_meancache():
+    users = {path.stem for path in sources("src/meancache") if "omegaconf" in imports(path)}
+    assert users == {"config"}
