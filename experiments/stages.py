@@ -36,6 +36,7 @@ def reference_of(config: RunConfig) -> RunConfig:
 
 def run_stages(config: RunConfig) -> Outcome | None:
     """Run the stages asked for. Returns None where there is nothing to tabulate yet."""
+
     def wanted(stage: str) -> bool:
         return config.stage in ("all", stage)
 

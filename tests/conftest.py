@@ -67,7 +67,9 @@ class RandomPipeline:
 
     def run(self, *seeds: int, num_steps: int = NUM_STEPS, **options: Any) -> torch.Tensor:
         rows = [self.inputs(seed, num_steps) for seed in seeds or (0,)]
-        tensors = {key: torch.cat([row[key] for row in rows]) for key, value in rows[0].items() if torch.is_tensor(value)}
+        tensors = {
+            key: torch.cat([row[key] for row in rows]) for key, value in rows[0].items() if torch.is_tensor(value)
+        }
         settings = {key: value for key, value in rows[0].items() if not torch.is_tensor(value)}
         generators = [torch.Generator().manual_seed(seed) for seed in seeds or (0,)]
         return self.pipe(**tensors, **settings | {"generator": generators, "output_type": "latent"} | options).images
