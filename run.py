@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from experiments.errors import one_line
 from experiments.stages import Outcome, run_stages
-from experiments.tabulate import make_table, remember, show
+from experiments.tabulate import make_table, publish, remember, show
 from experiments.track import report, tracker_of
 from meancache.config import parse_config
 
@@ -31,8 +31,10 @@ def main(config: DictConfig) -> None:
         return
     remember(outcome, Path(job.runtime.output_dir))
     if job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
-        both = dict.fromkeys([Outcome(outcome.reference, outcome.reference), outcome])
-        show(make_table(list(both), outcome.run), outcome.run)
+        both = list(dict.fromkeys([Outcome(outcome.reference, outcome.reference), outcome]))
+        show(make_table(both, outcome.run), outcome.run)
+        if config.publish:
+            publish(both, outcome.run, Path(config.publish))
 
 
 def run_job(config: DictConfig) -> Outcome | None:

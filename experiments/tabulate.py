@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -15,7 +16,7 @@ from eval.table import Table
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
 from experiments.stages import Outcome
-from meancache.artifacts import write_atomic
+from meancache.artifacts import make_folder, write_atomic
 from meancache.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,18 @@ def show(table: Table, folder: Path) -> None:
     log.info("table, pictures: %s", folder)
 
 
+def publish(outcomes: Sequence[Outcome], folder: Path, target: Path) -> None:
+    """Copy what is worth committing: the table, its pictures, hardware and versions, and the scores of every sample."""
+    make_folder(target / "metrics")
+    for name in ("table.md", "table.csv", "table.json", "grid.png", "plan.png", "plans.png"):
+        if (folder / name).exists():
+            copyfile(folder / name, target / name)
+    copyfile(outcomes[0].reference / "env.json", target / "env.json")
+    for outcome in outcomes:
+        copyfile(outcome.run / "metrics.json", target / "metrics" / f"{outcome.run.name}.json")
+    log.info("published: %s", target)
+
+
 def remember(outcome: Outcome, folder: Path) -> None:
     """Leave the job's outcome where the sweep's callback finds it."""
     write_atomic(folder / JOB_FILE, json.dumps({"run": str(outcome.run), "reference": str(outcome.reference)}))
@@ -62,6 +75,8 @@ class SweepTable(Callback):
         table = make_table(outcomes, folder)
         _draw(outcomes, folder)
         show(table, folder)
+        if config.publish:
+            publish(outcomes, folder, Path(config.publish))
 
 
 def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:

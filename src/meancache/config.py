@@ -119,6 +119,7 @@ class RunConfig:
     runtime: RuntimeConfig
     shard: ShardConfig
     output: str
+    publish: str | None
     resolved: dict[str, Any] = field(default_factory=dict)
 
 
@@ -164,3 +165,6 @@ def _check(config: RunConfig) -> None:
     ]:
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+    for name, seeds in [("seeds", config.seeds), ("calibrate.seeds", config.calibrate.seeds)]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{name} must differ from each other, got {seeds}")
