@@ -40,8 +40,7 @@ def step_seconds(config: RunConfig, pipe: Any, method: VelocityMethod) -> tuple[
         steps = config.model.num_steps
         call = config.model.call | {"output_type": "latent", "callback_on_step_end": tick}
         pipe(prompt="a red circle above a blue star", generator=generator, num_inference_steps=steps, **call)
-    assert session.schedule is not None
-    return [after - before for before, after in pairwise(ticks)], session.schedule
+    return [after - before for before, after in pairwise(ticks)], session.run.schedule
 
 
 def measure(config: RunConfig, repeats: int) -> dict[str, list[float]]:

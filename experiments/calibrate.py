@@ -74,7 +74,7 @@ def _calibrate(config: RunConfig, store: SampleStore, samples: Sequence[Sample])
     batches = [samples[start : start + size] for start in range(0, len(samples), size)]
     for batch in track(batches, description="calibrate", total=len(batches)):
         _, session, _ = call_pipeline(config, pipe, Full(), batch, full_history=True, output_type="latent")
-        trajectory = session.full_trajectory()
+        trajectory = session.run.full_trajectory()
         example = store.folder / "trajectory.safetensors"
         if not example.exists():
             write_atomic(example, trajectory.sample(0).to_bytes())

@@ -116,7 +116,7 @@ def call_pipeline(
             **config.model.call,
         )
         ended = now(session.device)
-    clock = session.counters
+    clock = session.run.counters
     seconds = {
         "text": clock.began - began,
         "denoise": clock.ended - clock.began,
@@ -133,8 +133,8 @@ def _record(sample: Sample, session: Session, seconds: dict[str, float], batch_s
         "category": sample.prompt.category,
         "seed": sample.seed,
         "noise_seed": sample.noise_seed,
-        "nfe": session.counters.nfe,
-        "denoiser_calls": session.counters.denoiser_calls,
+        "nfe": session.run.counters.nfe,
+        "denoiser_calls": session.run.counters.denoiser_calls,
         "batch_size": batch_size,
         "seconds": {stage: value / batch_size for stage, value in seconds.items()},
         "peak_memory_mib": peak_memory_mib(session.device),

@@ -29,10 +29,7 @@ def make_table(outcomes: Sequence[Outcome], folder: Path) -> Table:
     """One row a run, in the order given; written to ``folder`` as Markdown, CSV and JSON."""
     rows = [row_from_run(o.run, None if o.run == o.reference else o.reference) for o in outcomes]
     reference = row_from_run(outcomes[0].reference)
-    caption = (
-        f"{reference.num_samples} samples; reference {reference.label}: {reference.denoise_seconds:.3f} s denoising "
-        "a sample (median)"
-    )
+    caption = f"reference: {reference.label}, {reference.denoise_seconds:.3f} s denoising a picture"
     table = Table(tuple(rows), title=reference.model, caption=caption)
     table.save(folder)
     return table

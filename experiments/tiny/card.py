@@ -4,6 +4,7 @@ Needs the training's `output` folder for the training pictures (to train the che
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from torch import Tensor
 
 from experiments.tiny import checker as checking
 from experiments.tiny.config import TinyConfig, read_options
-from experiments.tiny.gallery import sample, sheet
+from experiments.tiny.gallery import GUIDANCE, sample, sheet
 from experiments.tiny.judge import shares
+from experiments.tiny.readme import write_readme
 from experiments.tiny.suites import load_suite
 from experiments.tiny.text import reading_accuracy
 from experiments.tiny.vae import reconstruction_psnr
 
-GUIDANCE = 3.5
 GUIDANCES = (1.0, 2.0, 3.5, 5.0)
 SEEDS = (0, 1000)
+STAGES = ("clip", "t5", "vae", "flow", "distil", "decoder", "checker")
+CHECKED = 1000
+RECONSTRUCTED = 200
 GRID_PROMPTS = 24
 FLOOR_PROMPTS = 32
 
@@ -53,15 +57,27 @@ def measure(config: TinyConfig) -> dict:
     sweep = {g: render(pipe, prompts, guidance=g) for g in GUIDANCES if g != GUIDANCE} | {GUIDANCE: by_seed[SEEDS[0]]}
     long = render(pipe, prompts[:FLOOR_PROMPTS], seed=SEEDS[0], steps=200, guidance=GUIDANCE)
     return {
-        "training": {name: _progress(config, name) for name in ("t5", "clip", "vae", "flow", "distil", "checker")},
+        "training": {name: _progress(config, name) for name in STAGES},
         "parameters": {name: _size(getattr(pipe, name)) for name in _parts()},
         "text_reading": {name: reading_accuracy(config, name) for name in ("t5", "clip")},
-        "vae_psnr": reconstruction_psnr(pipe.vae),
-        "checker_on_drawn": checking.drawn_accuracy(checker),
+        "vae_psnr": reconstruction_psnr(pipe.vae, RECONSTRUCTED),
+        "checker_on_drawn": checking.drawn_accuracy(checker, CHECKED),
         "suite": shares(checker, entries * len(SEEDS), torch.cat(list(by_seed.values())) * 2 - 1),
         "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in GUIDANCES},
         "psnr_50_to_200": mean_psnr(by_seed[SEEDS[0]][:FLOOR_PROMPTS], long),
+        "counts": {
+            "suite": len(entries) * len(SEEDS),
+            "floor": FLOOR_PROMPTS,
+            "checked": CHECKED,
+            "reconstructed": RECONSTRUCTED,
+        },
+        "hardware": f"{hardware()}, torch {torch.__version__}",
     }
+
+
+def hardware() -> str:
+    """The machine in a few words."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
 
 
 def _parts() -> tuple[str, ...]:
@@ -87,13 +103,14 @@ def write_grid(config: TinyConfig) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, draw the grid, and write `metrics.json` beside the weights."""
+    """Measure, draw the grid, and write the card beside the weights."""
     config = read_options(arguments)
     torch.set_num_threads(1 if config.device == "cpu" else 8)
     metrics = measure(config)
     text = json.dumps(metrics, indent=2)
     (Path(config.export_to) / "metrics.json").write_text(text + "\n")
     write_grid(config)
+    write_readme(config, metrics)
     print(text)
 
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from experiments.tiny.draw import SIZE
 from experiments.tiny.tokens import T5_LENGTH
 
+GUIDANCE = 3.5
 ZOOM = 3
 LABEL = 40
 
@@ -20,7 +21,7 @@ def sample(
     *,
     seed: int = 0,
     steps: int = 50,
-    guidance: float = 3.5,
+    guidance: float = GUIDANCE,
     batch: int = 16,
     output_type: str = "pil",
 ) -> list:

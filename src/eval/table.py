@@ -75,9 +75,9 @@ class Table:
             title=escape(self.title), caption=caption, box=box.SIMPLE_HEAD, caption_justify="left"
         )
         first, *others = self._header()
-        rendered.add_column(first)
-        for heading in others:
-            rendered.add_column(heading, justify="right")
+        rendered.add_column(first, overflow="fold")
+        for heading in others:  # units go below, and numbers are never cut: a narrow terminal wraps the labels
+            rendered.add_column(heading.replace(" (", "\n("), justify="right", no_wrap=True)
         for row in self.rows:
             label, *cells = self._cells(row, bold="[bold]{}[/bold]")
             rendered.add_row(escape(label), *cells)

@@ -11,7 +11,7 @@ The pipeline's ``__call__``, its classes and its weights are untouched. The sess
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -42,47 +42,60 @@ class Counters:
     ended: float = 0.0
 
 
+@dataclass
+class Run:
+    """All state of one run. Made at ``set_timesteps``, so there is nothing to reset."""
+
+    schedule: Schedule
+    trajectory: Trajectory
+    counters: Counters
+    index: int = 0  # solver step
+    calls: int = 0  # denoiser calls of this step so far: the branch number
+    computing: bool = True
+    num_branches: int = 0  # learned in step 0, asserted afterwards
+    outputs: list[Any] = field(default_factory=list)  # last output of each branch
+    final_latents: Tensor | None = None
+
+    @property
+    def step(self) -> Step:
+        return self.schedule.step(self.index)
+
+    def full_trajectory(self) -> FullTrajectory:
+        """The finished run as calibration reads it; it was attached with ``full_history``."""
+        assert self.final_latents is not None
+        entries = [self.trajectory[index] for index in range(self.index)]
+        latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
+        return FullTrajectory(self.schedule, latents, torch.stack([entry.velocity for entry in entries]))
+
+
 class Session:
-    """The state of the run in progress; made by :func:`attach`."""
+    """The overrides of one :func:`attach`, and the latest run under them."""
 
     def __init__(self, method: VelocityMethod, device: torch.device, full_history: bool = False) -> None:
         self.method = method
         self.device = device
         self.full_history = full_history
-        self.schedule: Schedule | None = None
-        self.counters = Counters()
-        self.trajectory = Trajectory()
-
-    def begin(self, schedule: Schedule) -> None:
-        """Start a run on this grid with fresh state."""
-        self.method.check(schedule)
-        self.schedule = schedule
-        self.index = 0
-        self.trajectory = Trajectory(None if self.full_history else self.method.history)
-        self.counters = Counters(began=now(self.device))
-        self.calls = 0  # denoiser calls of this step so far: the branch number
-        self.branches: list[Any] = []  # last output of each branch
-        self.num_branches = 0  # learned in step 0, asserted afterwards
-        self.computing = True
-
-    def full_trajectory(self) -> FullTrajectory:
-        """The finished run as calibration reads it; the session was attached with ``full_history``."""
-        assert self.schedule is not None and self.full_history and self.index == self.schedule.num_steps
-        entries = [self.trajectory[index] for index in range(self.index)]
-        latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
-        return FullTrajectory(self.schedule, latents, torch.stack([entry.velocity for entry in entries]))
+        self._run: Run | None = None
 
     @property
-    def step(self) -> Step:
-        if self.schedule is None:
-            raise RuntimeError("the denoiser or scheduler ran before scheduler.set_timesteps: attach before the call")
-        return self.schedule.step(self.index)
+    def run(self) -> Run:
+        """The run in progress or the latest one.
+
+        Raises:
+            RuntimeError: none has begun.
+        """
+        if self._run is None:
+            raise RuntimeError("no denoising step was seen; call the pipeline inside the block of attach")
+        return self._run
 
     def set_timesteps(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)  # pipelines inspect its signature
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            self.begin(Schedule(scheduler.sigmas.tolist()))
+            schedule = Schedule(scheduler.sigmas.tolist())
+            self.method.check(schedule)
+            trajectory = Trajectory(None if self.full_history else self.method.history)
+            self._run = Run(schedule, trajectory, Counters(began=now(self.device)))
             return result
 
         return wrapper
@@ -90,15 +103,16 @@ class Session:
     def forward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if self.calls == 0:
-                self.computing = self.method.computes(self.step)
-                assert self.computing or self.index > 0, "step 0 is always computed"
-            branch, self.calls = self.calls, self.calls + 1
-            if not self.computing and branch < self.num_branches:
-                return self.branches[branch]
+            run = self.run
+            if run.calls == 0:
+                run.computing = self.method.computes(run.step)
+                assert run.computing or run.index > 0, "step 0 is always computed"
+            branch, run.calls = run.calls, run.calls + 1
+            if not run.computing and branch < run.num_branches:
+                return run.outputs[branch]
             output = original(*args, **kwargs)
-            self.counters.denoiser_calls += 1
-            self.branches[branch : branch + 1] = [output]
+            run.counters.denoiser_calls += 1
+            run.outputs[branch : branch + 1] = [output]
             return output
 
         return wrapper
@@ -106,36 +120,40 @@ class Session:
     def solver_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)
         def wrapper(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-            step = self._check_step(scheduler)
-            applied = self.method.velocity(step, sample, model_output if self.computing else None, self.trajectory)
-            velocity = model_output if self.computing else applied
-            self.trajectory.append(Entry(step.index, step.sigma, sample, velocity, applied, self.computing))
+            run = self.run
+            step = _checked_step(run, scheduler)
+            computed = model_output if run.computing else None
+            applied = self.method.velocity(step, sample, computed, run.trajectory)
+            velocity = applied if computed is None else computed
+            run.trajectory.append(Entry(step.index, step.sigma, sample, velocity, applied, run.computing))
             result = original(applied, timestep, sample, *args, **kwargs)
-            self.counters.nfe += self.computing
-            self.index, self.calls = self.index + 1, 0
-            if self.index == step.num_steps:
-                self.counters.ended = now(self.device)
-                self.final_latents = result[0]
+            run.counters.nfe += run.computing
+            run.index, run.calls = run.index + 1, 0
+            if run.index == step.num_steps:
+                run.counters.ended = now(self.device)
+                run.final_latents = result[0]
             return result
 
         return wrapper
 
-    def _check_step(self, scheduler: Any) -> Step:
-        step = self.step
-        if step.index == 0:
-            self.num_branches = self.calls
-        if self.calls != self.num_branches or self.calls == 0:
-            raise RuntimeError(
-                f"{self.calls} denoiser calls in step {step.index}, but {self.num_branches} in the steps before; "
-                "the adapter names the wrong denoisers, or guidance is switched on or off in mid-run"
-            )
-        solver_index = getattr(scheduler, "step_index", None)
-        if solver_index not in (None, step.index):
-            raise RuntimeError(
-                f"the solver is at step {solver_index}, the session at step {step.index}: partial runs "
-                "(img2img strength < 1, custom timesteps) are not supported"
-            )
-        return step
+
+def _checked_step(run: Run, scheduler: Any) -> Step:
+    """The step the solver is about to take, if the session has seen what it should."""
+    step = run.step
+    if step.index == 0:
+        run.num_branches = run.calls
+    if run.calls != run.num_branches or run.calls == 0:
+        raise RuntimeError(
+            f"{run.calls} denoiser calls in step {step.index}, but {run.num_branches} in the steps before; "
+            "the adapter names the wrong denoisers, or guidance is switched on or off in mid-run"
+        )
+    solver_index = getattr(scheduler, "step_index", None)
+    if solver_index not in (None, step.index):
+        raise RuntimeError(
+            f"the solver is at step {solver_index}, the session at step {step.index}: partial runs "
+            "(img2img strength < 1, custom timesteps) are not supported"
+        )
+    return step
 
 
 @contextmanager
@@ -162,10 +180,10 @@ def attach(
         pipe: a diffusers flow-matching pipeline.
         adapter: names its denoisers; see :func:`meancache.adapters.adapter_for`.
         method: what to do at each step.
-        full_history: keep every step in ``session.trajectory`` (calibration).
+        full_history: keep every step in ``session.run.trajectory`` (calibration).
 
     Yields:
-        The session: trajectory and counters of the latest call.
+        The session; ``session.run`` has trajectory and counters of the latest call.
 
     Raises:
         ValueError: the adapter does not fit the pipeline, or the method does not fit the sigma grid.
@@ -184,5 +202,5 @@ def attach(
         ]:
             overrides.enter_context(_override(owner, name, replacement))
         yield session
-    if session.counters.nfe == 0:
-        raise RuntimeError(f"no denoising step of {type(pipe).__name__} was seen; call the pipeline inside the block")
+    if session.run.counters.nfe == 0:
+        raise RuntimeError(f"{type(pipe).__name__} set its timesteps but took no step that the session saw")

@@ -17,7 +17,7 @@ NUM_STEPS = 12
 def schedule_of(pipeline: Any, num_steps: int = NUM_STEPS) -> Schedule:
     with attach(pipeline.pipe, adapter_for(pipeline.pipe), Full()) as session:
         pipeline.run(num_steps=num_steps)
-    return session.schedule
+    return session.run.schedule
 
 
 def plan_of(pipeline: Any, nodes: tuple[int, ...], orders: tuple[int, ...] | None = None) -> Plan:
@@ -48,8 +48,8 @@ def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
     method = MeanCache(plan_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), rule)
     first, session = attached(random_pipeline, method)
     branches = 2 if "qwen" in type(random_pipeline.pipe).__name__.lower() else 1
-    assert session.counters.nfe == 5
-    assert session.counters.denoiser_calls == 5 * branches
+    assert session.run.counters.nfe == 5
+    assert session.run.counters.denoiser_calls == 5 * branches
     with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), method) as session:
         random_pipeline.run(7)  # another prompt in between leaves nothing behind
         assert torch.equal(random_pipeline.run(), first)
@@ -59,7 +59,7 @@ def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
 def test_qwen_without_guidance_calls_the_denoiser_once_a_step(random_qwen):
     method = MeanCache(plan_of(random_qwen, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), "release")
     _, session = attached(random_qwen, method, true_cfg_scale=1.0)
-    assert session.counters.denoiser_calls == session.counters.nfe == 5
+    assert session.run.counters.denoiser_calls == session.run.counters.nfe == 5
 
 
 def test_detaching_restores_everything_even_after_an_error(random_pipeline):
@@ -97,7 +97,7 @@ def test_batch_of_four_equals_four_singles(random_pipeline):
 def test_history_is_bounded_by_the_longest_span(random_flux):
     method = MeanCache(plan_of(random_flux, (0, 1, 4, 6, 9), (1, 1, 2, 4, 3)))
     _, session = attached(random_flux, method)
-    assert len(session.trajectory._entries) == method.history == 4
+    assert len(session.run.trajectory._entries) == method.history == 4
 
 
 def test_a_plan_for_another_grid_is_refused(random_flux):

@@ -1,0 +1,75 @@
+"""Fill the model card's template (`card.md`) with measured numbers."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from experiments.tiny.captions import RARE
+from experiments.tiny.config import TinyConfig
+from experiments.tiny.gallery import GUIDANCE
+from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, SHAPES
+from experiments.tiny.tokens import T5_LENGTH
+
+TEMPLATE = Path(__file__).with_name("card.md")
+CATEGORIES = ("all", "colours", "counting", "positions", "conflicting", "rare words")
+
+
+def write_readme(config: TinyConfig, metrics: dict) -> None:
+    """Write `README.md` beside the weights.
+
+    Args:
+        config: Options of the training.
+        metrics: What `experiments.tiny.card` measured.
+    """
+    values = asdict(config) | _world() | _training(config, metrics) | _measured(metrics)
+    values["megabytes"] = f"{_bytes(Path(config.export_to)) / 1e6:.1f}"
+    text = TEMPLATE.read_text().format(**values)
+    (Path(config.export_to) / "README.md").write_text(text)
+
+
+def _bytes(folder: Path) -> int:
+    """Size of all weights."""
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+
+def _world() -> dict[str, object]:
+    rare = sorted(word for words in RARE.values() for word in words)
+    return {
+        "shapes": len(SHAPES),
+        "colours": len(COLOURS),
+        "backgrounds": len(BACKGROUNDS),
+        "held_out": ", ".join(f"{colour} {shape}s" for shape, colour in sorted(HELD_OUT_PAIRS)),
+        "rare": ", ".join(rare),
+        "t5_length": T5_LENGTH,
+        "guidance": GUIDANCE,
+    }
+
+
+def _training(config: TinyConfig, metrics: dict) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name, progress in metrics["training"].items():
+        values |= {f"{name}_steps": f"{progress['steps']:,}", f"{name}_minutes": progress["minutes"]}
+    steps = metrics["training"]["flow"]["steps"] + metrics["training"]["distil"]["steps"]
+    values |= {f"p_{name}": f"{count:,}" for name, count in metrics["parameters"].items()}
+    values |= {"samples": f"{steps * config.flow_batch:,}", "hardware": metrics["hardware"]}
+    return values | {"dropout": f"{config.caption_dropout:.0%}", "max_guidance": config.distil_max_guidance}
+
+
+def _measured(metrics: dict) -> dict[str, object]:
+    suite, counts, drawn = metrics["suite"], metrics["counts"], metrics["checker_on_drawn"]
+    by_guidance = ", ".join(f"{scale} {share:.1%}" for scale, share in metrics["suite_by_guidance"].items())
+    return {
+        "vae_psnr": metrics["vae_psnr"],
+        "vae_count": counts["reconstructed"],
+        "psnr_50_to_200": metrics["psnr_50_to_200"],
+        "floor_count": counts["floor"],
+        "t5_reading": min(metrics["text_reading"]["t5"].values()),
+        "clip_reading": min(metrics["text_reading"]["clip"].values()),
+        "checker_count": counts["checked"],
+        **{f"checker_{name}": drawn[name] for name in ("shape", "colour", "fill", "scene")},
+        "suite_count": counts["suite"],
+        "suite_names": " | ".join(CATEGORIES),
+        "suite_rule": "|".join("---:" for _ in CATEGORIES),
+        "suite_values": " | ".join(f"{suite[name]:.1%}" for name in CATEGORIES),
+        "suite_fills": suite["all, fills"],
+        "by_guidance": by_guidance,
+    }
