@@ -18,6 +18,7 @@ from eval.rows import Row
 from meancache.artifacts import write_atomic
 
 _COST_COLUMNS = ("NFE ↓", "Denoise (s) ↓", "Total (s) ↓", "Speedup ↑", "Memory (MiB) ↓")
+_ONLY_IN_FILES = ("Total (s) ↓", "Memory (MiB) ↓")
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,19 @@ class Table:
         return [f"n = {' to '.join(map(str, counts))} pictures a run; seconds are medians per picture", *notes]
 
     def to_rich(self) -> rich_table.Table:
+        """For a terminal, which is narrow: without total time and memory, which the files have."""
         caption = escape("\n".join(filter(None, [self.caption, *self.notes])))
         rendered = rich_table.Table(
-            title=escape(self.title), caption=caption, box=box.SIMPLE_HEAD, caption_justify="left"
+            title=escape(self.title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
         )
-        first, *others = self._header()
-        rendered.add_column(first, overflow="fold")
-        for heading in others:  # units go below, and numbers are never cut: a narrow terminal wraps the labels
-            rendered.add_column(heading.replace(" (", "\n("), justify="right", no_wrap=True)
+        header = self._header()
+        shown = [column for column, heading in enumerate(header) if heading not in _ONLY_IN_FILES]
+        rendered.add_column(header[0], min_width=14)
+        for column in shown[1:]:
+            rendered.add_column(header[column].replace(" (", "\n("), justify="right", no_wrap=True)
         for row in self.rows:
-            label, *cells = self._cells(row, bold="[bold]{}[/bold]")
-            rendered.add_row(escape(label), *cells)
+            cells = self._cells(row, bold="[bold]{}[/bold]")
+            rendered.add_row(escape(cells[0]), *(cells[column] for column in shown[1:]))
         return rendered
 
     def to_markdown(self) -> str:
