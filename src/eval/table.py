@@ -74,7 +74,7 @@ class Table:
         """For a terminal, which is narrow: without total time and memory, which the files have."""
         caption = escape("\n".join(filter(None, [self.caption, *self.notes])))
         rendered = rich_table.Table(
-            title=escape(self.title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+            title=escape(self.title), caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=0
         )
         header = self._header()
         shown = [column for column, heading in enumerate(header) if heading not in _ONLY_IN_FILES]
