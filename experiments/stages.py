@@ -11,6 +11,7 @@ from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
 from experiments.generate import generate, run_folder, samples_of
 from experiments.plan import build_method, plan_request
+from meancache.artifacts import make_folder, write_atomic
 from meancache.config import RunConfig
 from meancache.method import Full
 from meancache.plan import Plan
@@ -50,19 +51,28 @@ def run_stages(config: RunConfig) -> Outcome | None:
     reference_config = reference_of(config)
     outcome = Outcome(run_folder(config, plan), run_folder(reference_config, None))
     if config.stage == "plan":
-        log.info("plan: %s", plan.to_json() if plan else "this method has none")
+        _write_plan(config, plan, outcome.run)
         return None
     if wanted("generate"):
         log.info("reference run")
         generate(reference_config, Full(), None)
-        log.info("run: %s", config.label)
-        generate(config, method, plan)
+        if outcome.run != outcome.reference:
+            log.info("run: %s", config.label)
+            generate(config, method, plan)
         if not all((folder / "DONE").exists() for folder in (outcome.run, outcome.reference)):
             return None
     if wanted("evaluate"):
         evaluate(outcome.run, outcome.reference, config.metrics.names)
         _draw(outcome, plan)
     return outcome if config.stage in ("all", "evaluate", "tabulate") else None
+
+
+def _write_plan(config: RunConfig, plan: Plan | None, folder: Path) -> None:
+    if plan is None:
+        raise ValueError(f"method {config.method['name']!r} follows no plan: there is nothing to do for stage=plan")
+    write_atomic(make_folder(folder) / "plan.json", plan.to_json())
+    draw_plans([plan], folder / "plan.png")
+    log.info("plan: %s computes steps %s with spans %s", folder / "plan.json", list(plan.nodes), list(plan.orders))
 
 
 def _draw(outcome: Outcome, plan: Plan | None) -> None:
