@@ -47,11 +47,11 @@ class TinyConfig:
     caption_dropout: float = 0.1
     distil_minutes: float = 10.0
     distil_steps: int = 20_000
-    distil_lr: float = 2e-4
+    distil_lr: float = 5e-4
     distil_ema: float = 0.99
     distil_max_guidance: float = 5.0
-    checker_minutes: float = 5.0
-    checker_steps: int = 1_500
+    checker_minutes: float = 20.0
+    checker_steps: int = 4_000
     latent_channels: int = 6
     width_text: int = 128
     num_layers: int = 2

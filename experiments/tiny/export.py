@@ -59,6 +59,8 @@ def export(config: TinyConfig) -> None:
     assemble(config).to(torch.float16).save_pretrained(fresh, safe_serialization=True)
     for name in ("text_encoder", "text_encoder_2"):
         _load_as_float32(fresh / name / "config.json")
+    for path in fresh.rglob("*.safetensors"):
+        path.chmod(0o644)  # they are written for the owner only
     for name in KEPT:
         if (target / name).exists():
             shutil.copy2(target / name, fresh / name)

@@ -150,7 +150,7 @@ def train_distil(config: TinyConfig) -> None:
     frozen = flow_trainer(config)
     frozen.copy_average()
     student = Velocity(trainer.module, config.compile)
-    teacher = Velocity(frozen.module.requires_grad_(False), config.compile)
+    teacher = Velocity(frozen.module.requires_grad_(False))
     share = config.flow_batch // world()[1]
     empty_states, empty_pooled = batches.encode([""])
 
