@@ -101,11 +101,11 @@ def test_samples_do_not_depend_on_batch_or_shard(outcome, output):
 
 
 def test_shards_of_the_map_merge_to_the_same_map(outcome, output, tmp_path):
-    config = compose_config([*SMALL, f"output={output}"])
+    config = compose_config([*SMALL, f"output={output}", *MEANCACHE])
     for index in (1, 0):
-        shard = ["stage=calibrate", f"shard.index={index}", "shard.count=2"]
+        shard = [*MEANCACHE, "stage=calibrate", f"shard.index={index}", "shard.count=2"]
         run_stages(compose_config([*SMALL, f"output={tmp_path}", *shard]))
-    sharded = load_map(compose_config([*SMALL, f"output={tmp_path}"]))
+    sharded = load_map(compose_config([*SMALL, f"output={tmp_path}", *MEANCACHE]))
     torch.testing.assert_close(sharded.costs, load_map(config).costs, rtol=1e-3, atol=1e-5)
     assert sharded.samples == load_map(config).samples
     assert (calibration_folder(config) / "velocity.png").exists()
