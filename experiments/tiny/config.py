@@ -27,7 +27,7 @@ class TinyConfig:
     processes: int = 0  # 0: one with a GPU, else two (one thread each)
     compile: bool = True
     checkpoint_minutes: float = 3.0
-    num_scenes: int = 40_000
+    num_scenes: int = 24_000
     text_minutes: float = 5.0
     text_steps: int = 2_000
     text_batch: int = 128
@@ -39,7 +39,7 @@ class TinyConfig:
     decoder_minutes: float = 6.0
     decoder_steps: int = 20_000
     decoder_lr: float = 1e-3
-    flow_minutes: float = 65.0
+    flow_minutes: float = 60.0
     flow_steps: int = 200_000
     flow_batch: int = 32
     flow_lr: float = 2e-3
@@ -50,8 +50,8 @@ class TinyConfig:
     distil_lr: float = 5e-4
     distil_ema: float = 0.99
     distil_max_guidance: float = 5.0
-    checker_minutes: float = 20.0
-    checker_steps: int = 4_000
+    checker_minutes: float = 40.0
+    checker_steps: int = 3_500
     latent_channels: int = 6
     width_text: int = 128
     num_layers: int = 2
