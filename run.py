@@ -1,5 +1,6 @@
 """The one entry: `python run.py method=meancache budget=10 gamma=4`, with -m for sweeps."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,28 +12,35 @@ from omegaconf import DictConfig
 
 from experiments.errors import one_line
 from experiments.stages import Outcome, run_stages
-from experiments.tabulate import make_table, publish, remember, show
+from experiments.tabulate import FAILURE, make_table, publish, remember, show
 from experiments.track import report, tracker_of
+from meancache.artifacts import write_atomic
 from meancache.config import parse_config
 
+log = logging.getLogger(__name__)
 TRACEBACK_WANTED = "HYDRA_FULL_ERROR" in os.environ
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
     try:
         outcome = run_job(config)
     except Exception as error:
         if job.mode == RunMode.RUN:
             leave(error)
-        raise  # in a sweep the other jobs go on, and Hydra names this one at the end
+            raise
+        log.error("this job failed, the others go on: %s", error, exc_info=one_line(error, ()) is None)
+        write_atomic(folder / FAILURE, one_line(error, ()) or repr(error))
+        return
     if outcome is None:
         return
-    remember(outcome, Path(job.runtime.output_dir))
+    remember(outcome, folder)
     if job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
-        both = list(dict.fromkeys([Outcome(outcome.reference, outcome.reference), outcome]))
-        show(make_table(both, outcome.run), outcome.run)
+        reference = Outcome(outcome.reference, outcome.reference, "")
+        both = [outcome] if outcome.run == outcome.reference else [reference, outcome]
+        show(make_table(both, config.metrics.names, outcome.run), outcome.run)
         if config.publish:
             publish(both, outcome.run, Path(config.publish))
 

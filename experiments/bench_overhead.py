@@ -16,9 +16,9 @@ from rich.table import Table
 from experiments.compose import compose_config
 from meancache.adapters import adapter_for
 from meancache.config import RunConfig
-from meancache.method import RULES, Full, MeanCache
+from meancache.method import Full, MeanCache
 from meancache.pipelines import load_pipeline
-from meancache.plan import Plan
+from meancache.plan import RULES, Plan
 from meancache.protocols import VelocityMethod
 from meancache.schedule import Schedule
 from meancache.session import attach
@@ -49,20 +49,23 @@ def measure(config: RunConfig, repeats: int) -> dict[str, list[float]]:
     _, schedule = step_seconds(config, pipe, Full())
     nodes = tuple(range(LONGEST_SPAN + 1)) + tuple(range(10, schedule.num_steps, 8))
     orders = (1,) * LONGEST_SPAN + (LONGEST_SPAN,) * (len(nodes) - LONGEST_SPAN)
-    plan = Plan(config.model.name, schedule, nodes, orders)
-    seconds: dict[str, list[float]] = {"computed": [], **{rule: [] for rule in RULES}}
+    plans = {rule: Plan(config.model.name, schedule, nodes, orders, rule) for rule in RULES}
+    seconds: dict[str, list[float]] = {"computed": [], **{rule: [] for rule in plans}}
     for _ in range(repeats):  # interleaved, so that a busy machine slows all alike
         seconds["computed"] += step_seconds(config, pipe, Full())[0]
-        for rule in RULES:
-            times, _ = step_seconds(config, pipe, MeanCache(plan, rule))
+        for rule, plan in plans.items():
+            times, _ = step_seconds(config, pipe, MeanCache(plan))
             seconds[rule] += [spent for step, spent in enumerate(times, start=1) if not plan.computes(step)]
     return seconds
 
 
 def main(arguments: list[str]) -> None:
-    repeats = [int(a.split("=")[1]) for a in arguments if a.startswith("repeats=")] or [5]
-    config = compose_config([a for a in arguments if not a.startswith("repeats=")])
-    seconds = measure(config, repeats[0])
+    options = dict(argument.split("=", 1) for argument in arguments if argument.startswith("repeats="))
+    repeats = options.get("repeats", "5")
+    if not repeats.isdigit() or int(repeats) < 1:
+        sys.exit(f"error: repeats must be a whole number >= 1, got {repeats!r}")
+    config = compose_config([argument for argument in arguments if not argument.startswith("repeats=")])
+    seconds = measure(config, int(repeats))
     computed = median(seconds.pop("computed"))
     table = Table(title=f"{config.model.name}, {config.runtime.device}, {torch.get_num_threads()} thread(s)")
     for heading in ("step", "ms (median)", "share of a computed step"):

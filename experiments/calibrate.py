@@ -8,14 +8,13 @@ from omegaconf import OmegaConf
 
 from experiments.figures.velocity import draw_velocity
 from experiments.generate import call_pipeline, model_identity
-from meancache.artifacts import SampleStore, content_hash, fill, make_folder, write_atomic
+from meancache.artifacts import SampleStore, content_hash, fill, locked, write_atomic
 from meancache.config import RunConfig
 from meancache.method import Full
 from meancache.pipelines import load_pipeline
 from meancache.progress import track
 from meancache.prompts import Sample, load_prompts
 from meancache.stability import StabilityMap, edge_costs
-from meancache.trajectory import FullTrajectory
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +39,19 @@ def calibrate(config: RunConfig) -> Path:
     store = SampleStore(calibration_folder(config), ".safetensors")
 
     def make(missing: list[str]) -> None:
+        (store.folder / "map.safetensors").unlink(missing_ok=True)
         write_atomic(store.folder / "config.yaml", OmegaConf.to_yaml(config.resolved))
         _calibrate(config, store, [samples[name] for name in missing])
-        (store.folder / "map.safetensors").unlink(missing_ok=True)
 
-    make_folder(store.folder)
     if not fill(store, list(samples), make, (config.shard.index, config.shard.count)):
-        log.info("%s waits for other shards", store.folder)
-    elif not (store.folder / "map.safetensors").exists():
-        stability = StabilityMap.merge(StabilityMap.load(store.payload(name)) for name in samples)
-        write_atomic(store.folder / "map.safetensors", stability.to_bytes())
-        draw_velocity(FullTrajectory.load(store.folder / "trajectory.safetensors"), store.folder / "velocity.png")
-        log.info("stability map of %d samples: %s", len(samples), store.folder / "map.safetensors")
+        log.info("%s waits for other shards; when all are done, run the next stage", store.folder)
+        return store.folder
+    with locked(store.folder, "merge"):
+        path = store.folder / "map.safetensors"
+        if not path.exists():
+            stability = StabilityMap.merge(StabilityMap.load(store.payload(name)) for name in samples)
+            write_atomic(path, stability.to_bytes())
+            log.info("stability map of %d samples: %s", len(samples), path)
     return store.folder
 
 
@@ -64,7 +64,10 @@ def load_map(config: RunConfig) -> StabilityMap:
     path = calibration_folder(config) / "map.safetensors"
     if not path.exists():
         raise ValueError(f"there is no stability map {path} yet: run stage=calibrate (all shards) first")
-    return StabilityMap.load(path)
+    try:
+        return StabilityMap.load(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it and run stage=calibrate, which makes it from its samples") from error
 
 
 def _calibrate(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:
@@ -77,6 +80,7 @@ def _calibrate(config: RunConfig, store: SampleStore, samples: Sequence[Sample])
         trajectory = session.run.full_trajectory()
         example = store.folder / "trajectory.safetensors"
         if not example.exists():
+            draw_velocity(trajectory.sample(0), store.folder / "velocity.png")
             write_atomic(example, trajectory.sample(0).to_bytes())
         for sample, costs in zip(batch, edge_costs(trajectory, spans)):
             part = StabilityMap(config.model.name, trajectory.schedule, spans, (sample.name,), costs[None])

@@ -18,7 +18,7 @@ def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
         key = re.search(r"Could not (?:override|append to config)[^']*'([^']+)'", text)
         return _unknown_key(key.group(1), arguments) if key else text.split(" Config search path")[0]
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; results go to output=<a folder you can write to>"
+        return f"{error.filename}: {error.strerror}; if results go there, set output=<a folder you can write to>"
     return " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else None
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from meancache.adapters import adapter_for
 from meancache.artifacts import (
     SampleStore,
     content_hash,
+    device_name,
     environment,
     fill,
-    make_folder,
     weights_fingerprint,
     write_atomic,
 )
@@ -38,21 +39,34 @@ def samples_of(config: RunConfig) -> list[Sample]:
     return [Sample(prompt, seed) for seed in config.seeds for prompt in prompts]
 
 
+def num_steps(config: RunConfig) -> int:
+    """Solver steps of this run: the method's own number if it has one, else the model's."""
+    return int(config.method.get("num_steps", config.model.num_steps))
+
+
 def model_identity(config: RunConfig) -> dict[str, Any]:
-    """What of the model and machine decides the numbers."""
-    model = {key: value for key, value in asdict(config.model).items() if key not in ("weights", "download")}
-    fingerprint = weights_fingerprint(config.model.path)
-    device = config.runtime.device.split(":")[0]
-    return model | {"fingerprint": fingerprint, "device": device, "compile": config.runtime.compile}
+    """What of model, machine and libraries decides the numbers."""
+    model = {key: value for key, value in asdict(config.model).items() if key in ("name", "pipeline", "dtype", "call")}
+    return model | {
+        "weights": weights_fingerprint(config.model.path),
+        "revision": config.model.revision,
+        "num_steps": config.model.num_steps,
+        "device": config.runtime.device.split(":")[0],
+        "compile": config.runtime.compile,
+        "libraries": [version(name) for name in ("torch", "diffusers", "transformers")],
+    }
 
 
 def run_folder(config: RunConfig, plan: Plan | None) -> Path:
     """Where this run lies: named by the hash of all that decides its samples and their latency."""
+    method = {key: value for key, value in config.method.items() if key != "plan"}
+    path = (plan.nodes, plan.orders, plan.rule, plan.schedule.sigmas) if plan else ()
+    runtime = {"batch_size": config.runtime.batch_size, "threads": config.runtime.threads}
     identity = {
         "model": model_identity(config),
-        "method": config.method | ({"plan": plan.to_json()} if plan else {}),
+        "method": method | {"name": "", "path": path},
         "samples": [(sample.name, sample.prompt.text) for sample in samples_of(config)],
-        "batch_size": config.runtime.batch_size,
+        "runtime": runtime | {"offload": config.runtime.offload},
     }
     name = f"{config.model.name}-{config.method['name']}-{content_hash(identity)}"
     return Path(config.output) / "runs" / name
@@ -60,9 +74,9 @@ def run_folder(config: RunConfig, plan: Plan | None) -> Path:
 
 def generate(config: RunConfig, method: VelocityMethod, plan: Plan | None) -> Path:
     """Make what is missing of the run. Returns its folder; DONE is in it once all shards are."""
+    log.info("%s", config.label)
     samples = {sample.name: sample for sample in samples_of(config)}
     store = SampleStore(run_folder(config, plan), ".png")
-    make_folder(store.folder)
 
     def make(missing: list[str]) -> None:
         _describe(config, store.folder, plan)
@@ -70,15 +84,20 @@ def generate(config: RunConfig, method: VelocityMethod, plan: Plan | None) -> Pa
 
     done = fill(store, list(samples), make, (config.shard.index, config.shard.count))
     if not done:
-        log.info("%s waits for other shards", store.folder)
+        log.info("%s waits for other shards; when all are done, run the next stage", store.folder)
     return store.folder
 
 
 def _describe(config: RunConfig, folder: Path, plan: Plan | None) -> None:
-    write_atomic(folder / "config.yaml", OmegaConf.to_yaml(config.resolved))
-    write_atomic(folder / "env.json", json.dumps(environment(config.runtime.device), indent=1))
-    if plan is not None:
-        write_atomic(folder / "plan.json", plan.to_json())
+    """Say what the run is. Whoever resumes it leaves this as it is: each record names its own hardware."""
+    files = {
+        "config.yaml": OmegaConf.to_yaml(config.resolved),
+        "env.json": json.dumps(environment(config.runtime.device), indent=1),
+        **({"plan.json": plan.to_json()} if plan else {}),
+    }
+    for name, text in files.items():
+        if not (folder / name).exists():
+            write_atomic(folder / name, text)
 
 
 def _generate(config: RunConfig, method: VelocityMethod, store: SampleStore, samples: Sequence[Sample]) -> None:
@@ -111,7 +130,7 @@ def call_pipeline(
         output = pipe(
             prompt=[sample.prompt.text for sample in batch],
             generator=[torch.Generator().manual_seed(sample.noise_seed) for sample in batch],
-            num_inference_steps=method.num_steps or config.model.num_steps,
+            num_inference_steps=num_steps(config),
             output_type=output_type,
             **config.model.call,
         )
@@ -136,6 +155,7 @@ def _record(sample: Sample, session: Session, seconds: dict[str, float], batch_s
         "nfe": session.run.counters.nfe,
         "denoiser_calls": session.run.counters.denoiser_calls,
         "batch_size": batch_size,
+        "device": device_name(session.device),
         "seconds": {stage: value / batch_size for stage, value in seconds.items()},
         "peak_memory_mib": peak_memory_mib(session.device),
     }

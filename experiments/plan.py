@@ -1,15 +1,19 @@
 """Plan: a method's configuration -> the method, with its plan made from the stability map where it asks for one."""
 
+import logging
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from experiments.calibrate import load_map
+from experiments.generate import num_steps
 from meancache.config import RunConfig
 from meancache.plan import Plan
 from meancache.planner import PlanRequest, plan_path
 from meancache.protocols import VelocityMethod
+
+log = logging.getLogger(__name__)
 
 
 def plan_request(config: RunConfig) -> PlanRequest | Plan | None:
@@ -21,7 +25,12 @@ def plan_request(config: RunConfig) -> PlanRequest | Plan | None:
     node = config.method.get("plan")
     request = None if node is None else _instantiate(node)
     if isinstance(request, PlanRequest):
-        request.check(config.model.num_steps)
+        request.check(config.model.num_steps, config.calibrate.max_span)
+    elif request is not None and (request.model, request.schedule.num_steps) != (config.model.name, num_steps(config)):
+        raise ValueError(
+            f"this plan is for {request.model} at {request.schedule.num_steps} steps, but the run is "
+            f"{config.model.name} at {num_steps(config)} steps; plan again with method=meancache and its settings"
+        )
     return request
 
 
@@ -31,6 +40,9 @@ def build_method(config: RunConfig, request: PlanRequest | Plan | None) -> tuple
     if request is None:
         return _instantiate(node), None
     plan = plan_path(load_map(config), request) if isinstance(request, PlanRequest) else request
+    if plan.rule == "paper":
+        planned, live = (sum(order > 1 for order in orders) for orders in (plan.orders, plan.live_orders()))
+        log.info("plan: %d of %d JVP spans correct anything (the others look back over held steps)", live, planned)
     return _instantiate(node | {"_partial_": True})(plan=plan), plan
 
 

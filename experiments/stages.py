@@ -1,11 +1,11 @@
 """All stages of one run in order, or one of them."""
 
 import logging
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.calibrate import calibrate
+from eval.metrics import find_metrics
+from experiments.calibrate import calibrate, calibration_samples
 from experiments.evaluate import evaluate
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
@@ -14,6 +14,7 @@ from experiments.plan import build_method, plan_request
 from meancache.artifacts import make_folder, write_atomic
 from meancache.config import RunConfig
 from meancache.method import Full
+from meancache.pipelines import check_weights
 from meancache.plan import Plan
 from meancache.planner import PlanRequest
 
@@ -22,17 +23,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job made: its run and the reference it is measured against."""
+    """What a job made: its run and the reference it is measured against; without a label it has its first one."""
 
     run: Path
     reference: Path
+    label: str
 
 
 def reference_of(config: RunConfig) -> RunConfig:
     """The configuration of the full run with the same model, prompts and seeds."""
     method = {"name": "full", "_target_": f"{Full.__module__}.{Full.__name__}"}
-    resolved = deepcopy(config.resolved) | {"method": method, "label": f"Original: {config.model.num_steps} steps"}
-    return replace(config, method=method, label=str(resolved["label"]), resolved=resolved)
+    settings = {key: value for key, value in config.resolved.items() if key in RunConfig.__dataclass_fields__}
+    label = f"Original: {config.model.num_steps} steps"
+    return replace(config, method=method, label=label, resolved=settings | {"method": method, "label": label})
 
 
 def run_stages(config: RunConfig) -> Outcome | None:
@@ -41,30 +44,38 @@ def run_stages(config: RunConfig) -> Outcome | None:
     def wanted(stage: str) -> bool:
         return config.stage in ("all", stage)
 
-    samples_of(config)  # a wrong suite shows before hours of calibration, not after
-    request = plan_request(config)
+    request = _check_early(config)
     if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
         folder = calibrate(config)
         if config.stage == "calibrate" or not (folder / "map.safetensors").exists():
             return None
     method, plan = build_method(config, request)
     reference_config = reference_of(config)
-    outcome = Outcome(run_folder(config, plan), run_folder(reference_config, None))
+    outcome = Outcome(run_folder(config, plan), run_folder(reference_config, None), config.label)
     if config.stage == "plan":
         _write_plan(config, plan, outcome.run)
         return None
     if wanted("generate"):
-        log.info("reference run")
-        generate(reference_config, Full(), None)
+        generate(config, method, plan)  # first: whatever does not fit shows before the long reference run
         if outcome.run != outcome.reference:
-            log.info("run: %s", config.label)
-            generate(config, method, plan)
+            generate(reference_config, Full(), None)
         if not all((folder / "DONE").exists() for folder in (outcome.run, outcome.reference)):
             return None
     if wanted("evaluate"):
-        evaluate(outcome.run, outcome.reference, config.metrics.names)
+        evaluate(outcome.run, outcome.reference, config.metrics.names, device=config.runtime.device)
         _draw(outcome, plan)
     return outcome if config.stage in ("all", "evaluate", "tabulate") else None
+
+
+def _check_early(config: RunConfig) -> PlanRequest | Plan | None:
+    """What can be known to fail is said before hours of work: weights, suites, metrics, the method's settings."""
+    check_weights(config.model)
+    samples_of(config)
+    find_metrics(config.metrics.names)
+    request = plan_request(config)
+    if isinstance(request, PlanRequest):
+        calibration_samples(config)
+    return request
 
 
 def _write_plan(config: RunConfig, plan: Plan | None, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -22,15 +24,16 @@ from meancache.plan import Plan
 log = logging.getLogger(__name__)
 
 WIDTH_OF_LOGS = 150
-JOB_FILE = "outcome.json"  # a job leaves it in its Hydra folder; the sweep's table is made from them
+OUTCOME, FAILURE = "outcome.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
 
 
-def make_table(outcomes: Sequence[Outcome], folder: Path) -> Table:
+def make_table(outcomes: Sequence[Outcome], metrics: Sequence[str], folder: Path) -> Table:
     """One row a run, in the order given; written to ``folder`` as Markdown, CSV and JSON."""
-    rows = [row_from_run(o.run, None if o.run == o.reference else o.reference) for o in outcomes]
-    reference = row_from_run(outcomes[0].reference)
-    caption = f"reference: {reference.label}, {reference.denoise_seconds:.3f} s denoising a picture"
-    table = Table(tuple(rows), title=reference.model, caption=caption)
+    rows = [row_from_run(o.run, o.reference, label=o.label, metrics=metrics) for o in outcomes]
+    references = [row_from_run(reference) for reference in dict.fromkeys(o.reference for o in outcomes)]
+    told = [f"{row.label}, {row.denoise_seconds:.3f} s denoising a picture" for row in references]
+    title = ", ".join(dict.fromkeys(row.model for row in references))
+    table = Table(tuple(rows), title=title, caption=f"reference: {'; '.join(told)}")
     table.save(folder)
     return table
 
@@ -44,11 +47,10 @@ def show(table: Table, folder: Path) -> None:
 
 
 def publish(outcomes: Sequence[Outcome], folder: Path, target: Path) -> None:
-    """Copy what is worth committing: the table, its pictures, hardware and versions, and the scores of every sample."""
+    """Copy what is worth committing: tables, pictures, hardware and versions, and the scores of every sample."""
     make_folder(target / "metrics")
-    for name in ("table.md", "table.csv", "table.json", "grid.png", "plan.png", "plans.png"):
-        if (folder / name).exists():
-            copyfile(folder / name, target / name)
+    for source in (*folder.glob("table.*"), *folder.glob("*.png")):
+        copyfile(source, target / source.name)
     copyfile(outcomes[0].reference / "env.json", target / "env.json")
     for outcome in outcomes:
         copyfile(outcome.run / "metrics.json", target / "metrics" / f"{outcome.run.name}.json")
@@ -57,29 +59,46 @@ def publish(outcomes: Sequence[Outcome], folder: Path, target: Path) -> None:
 
 def remember(outcome: Outcome, folder: Path) -> None:
     """Leave the job's outcome where the sweep's callback finds it."""
-    write_atomic(folder / JOB_FILE, json.dumps({"run": str(outcome.run), "reference": str(outcome.reference)}))
+    write_atomic(folder / OUTCOME, json.dumps({key: str(value) for key, value in asdict(outcome).items()}))
 
 
 class SweepTable(Callback):
-    """Hydra callback: when a multirun ends, one table and one set of pictures of all its jobs."""
+    """Hydra callback: when a multirun ends, one table and one set of pictures of all its jobs.
+
+    Jobs that failed are named below the table and fail the sweep. Hydra makes warnings of a callback's exceptions, so
+    it leaves with sys.exit.
+    """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        files = sorted(folder.glob(f"*/{JOB_FILE}"), key=lambda file: int(file.parent.name))
-        outcomes = [Outcome(**{k: Path(v) for k, v in json.loads(file.read_text()).items()}) for file in files]
-        if not outcomes:
-            return
-        table = make_table(outcomes, folder)
-        _draw(outcomes, folder)
-        show(table, folder)
-        if config.publish:
-            publish(outcomes, folder, Path(config.publish))
+        jobs = sorted((job for job in folder.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
+        outcomes = [_recall(job / OUTCOME) for job in jobs if (job / OUTCOME).exists()]
+        failures = [f"job {job.name}: {(job / FAILURE).read_text()}" for job in jobs if (job / FAILURE).exists()]
+        try:
+            if outcomes:
+                _conclude(outcomes, config, folder)
+        except (ValueError, OSError) as error:
+            failures.append(f"table: {error}")
+        if failures:
+            sys.exit("\n".join(f"error: {failure}" for failure in failures))
 
 
-def _draw(outcomes: Sequence[Outcome], folder: Path) -> None:
-    runs = list(dict.fromkeys([outcomes[0].reference, *(outcome.run for outcome in outcomes)]))
-    if len(runs) > 1:
-        side_by_side(runs, folder / "grid.png")
-    plans = [Plan.load(run / "plan.json") for run in runs if (run / "plan.json").exists()]
+def _recall(file: Path) -> Outcome:
+    content = json.loads(file.read_text())
+    return Outcome(Path(content["run"]), Path(content["reference"]), content["label"])
+
+
+def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path) -> None:
+    table = make_table(outcomes, config.metrics.names, folder)
+    show(table, folder)
+    references = list(dict.fromkeys(outcome.reference for outcome in outcomes))
+    for number, reference in enumerate(references):
+        runs = [o.run for o in outcomes if o.reference == reference and o.run != reference]
+        name = "grid.png" if len(references) == 1 else f"grid-{number}.png"
+        if runs:
+            side_by_side(list(dict.fromkeys([reference, *runs])), folder / name)
+    plans = [Plan.load(o.run / "plan.json") for o in outcomes if (o.run / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")
+    if config.publish:
+        publish(outcomes, folder, Path(config.publish))

@@ -1,5 +1,6 @@
 """Mirror a finished run to the tracker: configuration, numbers, pictures."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -10,6 +11,8 @@ from eval.samples import read_records
 from experiments.stages import Outcome
 from meancache.config import RunConfig
 from meancache.tracking import Tracker, start
+
+log = logging.getLogger(__name__)
 
 NUMBERS = ("nfe", "denoise_seconds", "total_seconds", "speedup", "peak_memory_mib")
 MOST_IMAGES = 16
@@ -28,9 +31,15 @@ def tracker_of(config: RunConfig) -> Iterator[Tracker]:
 
 
 def report(tracker: Tracker, outcome: Outcome) -> None:
-    """Tell the tracker what the run gave."""
-    reference = None if outcome.run == outcome.reference else outcome.reference
-    row = asdict(row_from_run(outcome.run, reference))
+    """Tell the tracker what the run gave. It is only a mirror: if that fails, the run stands all the same."""
+    try:
+        _report(tracker, outcome)
+    except Exception:
+        log.warning("the tracker was not told of %s", outcome.run, exc_info=True)
+
+
+def _report(tracker: Tracker, outcome: Outcome) -> None:
+    row = asdict(row_from_run(outcome.run, outcome.reference))
     scores = {name: value for name, value in row["metrics"].items() if value is not None}
     tracker.log_metrics({name: row[name] for name in NUMBERS} | scores)
     records = read_records(outcome.run)[:MOST_IMAGES]

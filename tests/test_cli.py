@@ -19,7 +19,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["budgte=10"], "there is no setting 'budgte'; did you mean budget?"),
         (["budget=0"], "budget must be a whole number >= 1, got 0"),
         (["model=flux"], "hf download black-forest-labs/FLUX.1-dev --local-dir weights/FLUX.1-dev"),
-        (["model.path=missing/weights"], "the weights 'missing/weights' are neither a folder here nor in the hub cache"),
+        (
+            ["model.path=missing/weights"],
+            "the weights 'missing/weights' are neither a folder here nor in the hub cache",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_a_failure(arguments, message, tmp_path):
@@ -40,9 +43,10 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 
 def test_the_other_jobs_of_a_sweep_go_on(tmp_path):
-    """Job 0 is wrong, job 1 is right: it is done all the same, and the exit code tells of job 0."""
+    """Job 0 is wrong, job 1 is right: it is done and tabled all the same, and the exit code tells of job 0."""
     small = ["model.num_steps=4", "prompts.limit=1", "runtime.warmup=0", "metrics.names=[psnr]", f"output={tmp_path}"]
     done = run("-m", "method=fewer_steps", "num_steps=0,2", *small)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: method: num_steps must be a whole number >= 1, got 0"
-    assert len(list((tmp_path / "runs").glob("tiny_flux-fewer_steps-*/metrics.json"))) == 1
+    assert done.stderr.splitlines()[-1] == "error: job 0: method: num_steps must be a whole number >= 1, got 0"
+    table = next((tmp_path / "sweeps").glob("*/table.md")).read_text()
+    assert "Fewer steps: 2" in table

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.figures.files import write_plot
 from meancache.trajectory import FullTrajectory
-from meancache.velocity import average_velocity, jvp, mean_velocity
+from meancache.velocity import average_of_steps, average_velocity, jvp, mean_velocity
 
 ANCHORS = (0.927, 0.551)  # sigma of the paper's timesteps 927 and 551 of 1000
 SPANS = (2, 3, 4, 5)
@@ -90,9 +90,10 @@ def hold_errors(trajectory: FullTrajectory, anchor: int, lengths: range) -> NDAr
 
 def jvp_errors(trajectory: FullTrajectory, anchor: int, lengths: range, *, span: int) -> NDArray[np.float64]:
     """Error of the JVP-corrected velocity over cache intervals of these lengths, Eq. (13) with K = span > 1."""
-    sigmas, latents, velocities = trajectory.sigmas, trajectory.latents, trajectory.velocities
+    sigmas, velocities = trajectory.sigmas, trajectory.velocities
     past = anchor - span
-    slope = jvp(latents[anchor], latents[past], velocities[past], sigmas[anchor], sigmas[past])
+    average = average_of_steps(list(velocities[past:anchor]), sigmas[past : anchor + 1])
+    slope = jvp(average, velocities[past], sigmas[anchor], sigmas[past])
     estimates = [
         mean_velocity(velocities[anchor], slope, sigmas[anchor], sigmas[anchor + length]) for length in lengths
     ]

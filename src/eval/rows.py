@@ -1,7 +1,6 @@
 """One row of a results table: what a finished and evaluated run folder says about itself."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
@@ -48,12 +47,16 @@ class Row:
     notes: tuple[str, ...] = ()
 
 
-def row_from_run(run: Path, reference: Path | None = None) -> Row:
+def row_from_run(
+    run: Path, reference: Path | None = None, *, label: str | None = None, metrics: Sequence[str] | None = None
+) -> Row:
     """The row of a finished run.
 
     Args:
         run: run folder.
         reference: run folder it was evaluated against; None, or ``run``, when it is the reference itself.
+        label: what to call it, else the label it was first made with.
+        metrics: scores to show, else all there are.
 
     Raises:
         ValueError: the run is unfinished, or not evaluated against this reference as both are now.
@@ -68,10 +71,10 @@ def row_from_run(run: Path, reference: Path | None = None) -> Row:
     speedup = 1.0
     if reference is not None:
         speedup = _median_seconds(read_records(reference), "denoise") / denoise
-        entries = _entries(run, reference)
+        entries = {name: e for name, e in _entries(run, reference).items() if metrics is None or name in metrics}
         notes = _score_notes(entries) + _timing_notes(run, reference)
     return Row(
-        label=config["label"],
+        label=label or config["label"],
         method=config["method"],
         model=config["model"],
         num_samples=len(records),
@@ -135,11 +138,13 @@ def _timing_notes(run: Path, reference: Path) -> list[str]:
     sizes, answers = ({record.batch_size for record in read_records(folder)} for folder in (run, reference))
     if sizes != answers:
         notes.append(f"timed in batches of {_listed(sizes)}, the reference in batches of {_listed(answers)}")
-    here, there = (json.loads((folder / "env.json").read_text())["device"] for folder in (run, reference))
+    here, there = ({record.device for record in read_records(folder)} for folder in (run, reference))
     if here != there:
-        notes.append(f"timed on {here}, the reference on {there}: the speedup compares the two machines as well")
+        notes.append(
+            f"timed on {_listed(here)}, the reference on {_listed(there)}: the speedup compares the machines as well"
+        )
     return notes
 
 
-def _listed(values: set[int]) -> str:
+def _listed(values: Iterable[int | str]) -> str:
     return " and ".join(str(value) for value in sorted(values))

@@ -30,6 +30,7 @@ class Record:
         nfe: computed solver steps.
         denoiser_calls: calls of the denoiser, all branches.
         batch_size: samples that were generated at once.
+        device: make of the GPU or processor that generated it.
         seconds: time per sample of "text", "denoise", "vae" and "total".
         peak_memory_mib: peak memory while it was generated, MiB.
     """
@@ -44,6 +45,7 @@ class Record:
     nfe: int
     denoiser_calls: int
     batch_size: int
+    device: str
     seconds: Mapping[str, float]
     peak_memory_mib: float
 

@@ -13,9 +13,11 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from filelock import FileLock, Timeout
@@ -34,7 +36,7 @@ def checksum(data: bytes) -> str:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     partial.write_bytes(data.encode() if isinstance(data, str) else data)
     os.replace(partial, path)
 
@@ -51,7 +53,7 @@ def make_folder(path: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror}; set output=<a folder you can write to>") from error
+        raise ValueError(f"cannot write to {path}: {error.strerror}") from error
     return path
 
 
@@ -71,22 +73,28 @@ def locked(folder: Path, name: str = "work") -> Iterator[None]:
 
 
 def weights_fingerprint(folder: str | Path) -> str:
-    """Identity of a local model folder: names, sizes and first MiB of its files. A hub id stands for itself."""
+    """Identity of a local model folder, wherever it lies. A hub id stands for itself.
+
+    Hashes names, sizes and 64 pieces of every file, spread evenly: seconds for tens of gigabytes, and other weights
+    differ nearly everywhere.
+    """
     root = Path(folder)
     if not root.is_dir():
         return str(folder)
     digest = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.suffix in (".safetensors", ".json", ".model", ".txt")):
-        digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
+    for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix not in (".md", ".png")):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(root)} {size}\n".encode())
         with path.open("rb") as file:
-            digest.update(file.read(2**20))
+            for piece in range(64):
+                file.seek(piece * size // 64)
+                digest.update(file.read(2**14))
     return digest.hexdigest()[:16]
 
 
 def environment(device: str) -> dict[str, Any]:
     """Versions, hardware and code state, to lie beside every number."""
     packages = ("torch", "diffusers", "transformers", "accelerate")
-    cuda = device.startswith("cuda")
     return {
         "git": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -95,8 +103,13 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if cuda else _processor(),
+        "device": device_name(torch.device(device)),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Make of the GPU or processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 def _git(*arguments: str) -> str | None:
@@ -105,6 +118,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+@lru_cache
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     names = (
@@ -164,6 +178,8 @@ class SampleStore:
         if not target.exists() or target.read_text() != text:
             write_atomic(target, text)
         write_atomic(self.folder / "DONE", "")
+        for left_over in self.samples.glob(".*.partial"):  # of jobs that were killed
+            left_over.unlink(missing_ok=True)
         return True
 
 

@@ -22,6 +22,9 @@ class ModelConfig:
         weights: how to get the weights, shown when they are missing.
         dtype: float32, bfloat16 or float16.
         num_steps: solver steps of the reference run.
+        suite: prompt suite it is measured on, or null if you must name one.
+        calibration_suite: prompt suite it is calibrated on, likewise.
+        batch_size: pictures at once where no time is taken.
         call: arguments of every pipeline call (size, guidance, ...).
     """
 
@@ -33,6 +36,9 @@ class ModelConfig:
     weights: str
     dtype: str
     num_steps: int
+    suite: str | None
+    calibration_suite: str | None
+    batch_size: int
     call: dict[str, Any]
 
 
@@ -40,7 +46,7 @@ class ModelConfig:
 class PromptsConfig:
     """A prompt suite; ``limit`` takes so many prompts, spread evenly."""
 
-    file: str
+    file: str | None
     limit: int | None
 
 
@@ -55,7 +61,7 @@ class MetricsConfig:
 class CalibrateConfig:
     """Full trajectories for the stability map: prompts x seeds; spans K up to ``max_span``."""
 
-    file: str
+    file: str | None
     limit: int | None
     seeds: list[int]
     max_span: int

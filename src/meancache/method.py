@@ -3,7 +3,7 @@
 Paper: "MeanCache: From Instantaneous to Average Velocity for Accelerating Flow Matching Inference", section 2.
 Upstream: UnicomAI/MeanCache (inference scripts with fixed plans for Qwen-Image and Z-Image).
 
-Three velocity rules share one plan:
+A plan names its velocity rule:
 
 * ``paper``: one average velocity per edge, Eq. (11). It already replaces the velocity of the computed step, so the
   run moves over the whole edge t -> s with u_hat(z_t, t, s).
@@ -11,9 +11,13 @@ Three velocity rules share one plan:
   step adds JVP * dsigma to the velocity before it, the JVP taken over the last K steps, skipped ones included.
   Unlike the scripts, K <= 1 is an exact hold: they form 0 from bfloat16 differences and add the rounding error back.
 * ``hold``: the last computed velocity is kept.
+
+What Eq. (9) can see: over steps that were skipped with one held velocity, displacement over time *is* that velocity,
+so the JVP is zero and ``paper`` falls back to a hold. It corrects only where another computed step lies within
+the span, or at its start after an edge that was corrected itself. The stability map, made on full runs, does not know
+this: plans buy spans that the run cannot always use. `Plan.live_orders` says which ones it can.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,7 +25,7 @@ from torch import Tensor
 from meancache.plan import Plan
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Trajectory
-from meancache.velocity import jvp, mean_velocity
+from meancache.velocity import average_of_steps, average_velocity, jvp, mean_velocity
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,6 @@ class Full:
     """Every step computed: the reference run."""
 
     history: int = 0
-    num_steps: int | None = None
 
     def check(self, schedule: Schedule) -> None:
         pass
@@ -42,73 +45,15 @@ class Full:
         return computed
 
 
-def _paper(plan: Plan, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
-    if computed is None:
-        return trajectory[-1].applied
-    order, end = plan.order(step.index), plan.edge_end(step.index)
-    if order <= 1 or end == step.index + 1:  # over a single step the average velocity is the computed one
-        return computed
-    earlier = trajectory[step.index - order]
-    estimate = jvp(latents, earlier.latents, earlier.velocity, step.sigma, earlier.sigma)
-    return mean_velocity(computed, estimate, step.sigma, plan.schedule.sigmas[end])
-
-
-def _release(plan: Plan, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
-    if computed is not None:
-        return computed
-    previous, order = trajectory[-1], plan.order(step.index)
-    if order <= 1:
-        return previous.velocity
-    earlier = trajectory[step.index - min(order, step.index)]
-    estimate = jvp(latents, earlier.latents, earlier.velocity, step.sigma, earlier.sigma)
-    return mean_velocity(previous.velocity, estimate, step.sigma, step.sigma_next)
-
-
-def _hold(plan: Plan, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
-    return computed if computed is not None else trajectory[-1].velocity
-
-
-RULES: dict[str, Callable[[Plan, Step, Tensor, Tensor | None, Trajectory], Tensor]] = {
-    "paper": _paper,
-    "release": _release,
-    "hold": _hold,
-}
-
-
 @dataclass(frozen=True)
 class MeanCache:
-    """Follow a plan, with average velocities over the steps it skips.
-
-    Args:
-        plan: computed steps and JVP spans, bound to a sigma grid.
-        rule: "paper", "release" or "hold".
-
-    Raises:
-        ValueError: unknown rule, or with ``rule="paper"`` a span that reaches before step 0.
-    """
+    """Follow a plan, with average velocities over the steps it skips, by the plan's rule."""
 
     plan: Plan
-    rule: str = "paper"
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
-        if self.rule != "paper":
-            return
-        for node, order in zip(self.plan.nodes, self.plan.orders):
-            if order > max(node, 1):
-                raise ValueError(
-                    f"the span K = {order} at step {node} reaches before step 0; Eq. (9) needs K <= {node}. "
-                    "Plans of the authors' scripts count K by one more: run them with rule=release"
-                )
 
     @property
     def history(self) -> int:
         return max(1, *self.plan.orders)
-
-    @property
-    def num_steps(self) -> int:
-        return self.plan.schedule.num_steps
 
     def check(self, schedule: Schedule) -> None:
         self.plan.check(schedule)
@@ -117,4 +62,30 @@ class MeanCache:
         return self.plan.computes(step.index)
 
     def velocity(self, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
-        return RULES[self.rule](self.plan, step, latents, computed, trajectory)
+        if self.plan.rule == "paper":
+            return trajectory[-1].applied if computed is None else self._over_edge(step, computed, trajectory)
+        if computed is not None:
+            return computed
+        if self.plan.rule == "hold" or self.plan.order(step.index) <= 1:
+            return trajectory[-1].velocity
+        return self._next_velocity(step, latents, trajectory)
+
+    def _over_edge(self, step: Step, v_t: Tensor, trajectory: Trajectory) -> Tensor:
+        """Rule ``paper``: the average velocity of the edge that starts at this computed step, Eq. (11)."""
+        order, end = self.plan.order(step.index), self.plan.edge_end(step.index)
+        if order <= 1 or end == step.index + 1:  # over a single step the average velocity is the computed one
+            return v_t
+        passed = [trajectory[index] for index in range(step.index - order, step.index)]
+        r, t, s = passed[0].sigma, step.sigma, self.plan.schedule.sigmas[end]
+        u_r = average_of_steps([entry.applied for entry in passed], [*(entry.sigma for entry in passed), t])
+        return mean_velocity(v_t, jvp(u_r, passed[0].velocity, t, r), t, s)
+
+    def _next_velocity(self, step: Step, latents: Tensor, trajectory: Trajectory) -> Tensor:
+        """Rule ``release``: the velocity before this skipped step plus JVP * dsigma, JVP over the last K steps.
+
+        The displacement is that of the latents, as in the scripts, with their rounding in bfloat16.
+        """
+        first = trajectory[step.index - min(self.plan.order(step.index), step.index)]
+        u_r = average_velocity(first.latents, latents, first.sigma, step.sigma)
+        estimate = jvp(u_r, first.velocity, step.sigma, first.sigma)
+        return mean_velocity(trajectory[-1].velocity, estimate, step.sigma, step.sigma_next)

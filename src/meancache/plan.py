@@ -8,6 +8,8 @@ from pathlib import Path
 
 from meancache.schedule import Schedule
 
+RULES = ("paper", "release", "hold")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -19,25 +21,30 @@ class Plan:
         nodes: computed step indices, rising, the first is 0.
         orders: span K of the edge that leaves each node; 0 or 1 is a plain hold. The edge of the last node ends at
             the end of the grid. Same length as ``nodes``.
+        rule: velocity rule the orders are meant for, see :mod:`meancache.method`. They count differently: "paper"
+            looks K steps back from the node, so K <= node; "release" counts the node's own step too; "hold" needs none.
         gamma: peak-suppression exponent it was made with, Eq. (15).
         cost_kind: what an edge cost, "velocity" (Eq. 13) or "displacement".
         cost: its path cost, the sum of edge costs to the power gamma.
         source: where it comes from, e.g. the hash of the stability map.
 
     Raises:
-        ValueError: nodes or orders that are no path on this grid.
+        ValueError: nodes or orders that are no path on this grid, an unknown rule, or a span it does not allow.
     """
 
     model: str
     schedule: Schedule
     nodes: tuple[int, ...]
     orders: tuple[int, ...]
+    rule: str = "paper"
     gamma: float | None = None
     cost_kind: str = ""
     cost: float | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
+        if not all(isinstance(number, int) for number in (*self.nodes, *self.orders)):
+            raise ValueError("nodes and orders must be whole numbers")
         if not self.nodes or self.nodes[0] != 0:
             raise ValueError(f"a plan computes step 0 first, got nodes {list(self.nodes)}")
         if any(a >= b for a, b in pairwise(self.nodes)) or self.nodes[-1] >= self.schedule.num_steps:
@@ -46,6 +53,14 @@ class Plan:
             )
         if len(self.orders) != len(self.nodes) or any(order < 0 for order in self.orders):
             raise ValueError(f"a plan has one order >= 0 for each of its {len(self.nodes)} nodes, got {self.orders}")
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        for node, order in zip(self.nodes, self.orders):
+            if self.rule == "paper" and order > max(node, 1):
+                raise ValueError(
+                    f"the span K = {order} at step {node} reaches before step 0; Eq. (9) needs K <= {node}. "
+                    'Plans of the authors\' scripts count K by one more: they are for rule "release"'
+                )
 
     @property
     def budget(self) -> int:
@@ -67,6 +82,21 @@ class Plan:
         """Grid index at which the edge of solver step ``index`` ends: the next node, or the end of the grid."""
         edge = self.edge(index)
         return self.nodes[edge + 1] if edge + 1 < len(self.nodes) else self.schedule.num_steps
+
+    def live_orders(self) -> tuple[int, ...]:
+        """The orders that correct anything with rule "paper", 1 in place of the others.
+
+        Looking back from a node over nothing but one held velocity, the JVP of Eq. (9) is exactly zero. It is not if
+        another node lies in between, or if the span starts at a node whose own edge was corrected.
+        """
+        live: list[int] = []
+        for edge, (node, order) in enumerate(zip(self.nodes, self.orders)):
+            before = self.nodes[edge - 1] if edge else 0
+            start = node - order
+            sees_change = before > start or (before == start and live[-1] > 1)
+            longer = (*self.nodes, self.schedule.num_steps)[edge + 1] > node + 1
+            live.append(order if order > 1 and longer and sees_change else 1)
+        return tuple(live)
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError unless ``schedule`` is the grid of this plan."""
@@ -99,7 +129,7 @@ class Plan:
         """
         try:
             return cls.from_json(Path(path).read_text())
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (OSError, LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"no plan can be read from {path}: {type(error).__name__}: {error}") from error
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from meancache.plan import Plan
+from meancache.plan import RULES, Plan
 from meancache.stability import StabilityMap
 
 COSTS = ("velocity", "displacement")
@@ -27,6 +27,8 @@ class PlanRequest:
         spans: spans K the JVP may use besides the plain hold, each >= 2.
         max_gap: longest edge in steps, or None for no limit.
         cost: "velocity" is Eq. (13); "displacement" multiplies it by |s - t|, the error of the latents it causes.
+        rule: velocity rule of the plan. Edges are priced by Eq. (13) whatever the rule ("release" has no published
+            cost of its own), but for "hold" without spans, which it could not use.
 
     Raises:
         ValueError: a value out of range.
@@ -37,6 +39,7 @@ class PlanRequest:
     spans: tuple[int, ...] = (2, 3, 4, 5)
     max_gap: int | None = None
     cost: str = "velocity"
+    rule: str = "paper"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", tuple(self.spans))
@@ -50,11 +53,17 @@ class PlanRequest:
             raise ValueError(f"max_gap must be a whole number >= 1 or null, got {self.max_gap!r}")
         if self.cost not in COSTS:
             raise ValueError(f"cost must be one of {', '.join(COSTS)}, got {self.cost!r}")
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
 
-    def check(self, num_steps: int) -> None:
-        """Raise ValueError if the budget is more than a run of ``num_steps`` can spend."""
+    def check(self, num_steps: int, max_span: int) -> None:
+        """Raise ValueError unless a run of ``num_steps`` and a map with spans up to ``max_span`` can serve it."""
         if self.budget > num_steps:
             raise ValueError(f"budget = {self.budget} is more than the {num_steps} steps of the run")
+        if max(self.spans, default=1) > max_span:
+            raise ValueError(f"spans {list(self.spans)} go beyond the stability map, which is made up to {max_span}")
+        if self.max_gap is not None and self.budget * self.max_gap < num_steps:
+            raise ValueError(f"{self.budget} edges of at most {self.max_gap} steps do not reach over {num_steps} steps")
 
 
 def _whole(value: object) -> bool:
@@ -87,7 +96,7 @@ def shortest_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int],
         totals.append(best[-1])
     edges = max(range(len(totals)), key=lambda count: (-totals[count], count))
     if totals[edges] == np.inf:
-        raise ValueError(f"no path has {budget} edges or fewer: raise budget, or max_gap if it is set")
+        raise ValueError(f"no path has {budget} edges or fewer")
     path = [size - 1]
     for parent in reversed(parents[:edges]):
         path.append(int(parent[path[-1]]))
@@ -98,22 +107,17 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
     """The plan of least sum of cost^gamma, Eq. (15).
 
     Raises:
-        ValueError: the budget exceeds the grid, a span is not in the map, or no path keeps both limits.
+        ValueError: the request does not fit the map, or no path keeps both limits.
     """
     schedule = stability.schedule
-    request.check(schedule.num_steps)
-    missing = sorted(set(request.spans) - set(stability.spans))
-    if missing:
-        raise ValueError(
-            f"spans {missing} are not in the stability map, which has {list(stability.spans)}; "
-            "raise calibration.max_span and calibrate again"
-        )
-    spans = (1, *sorted(set(request.spans)))
+    request.check(schedule.num_steps, max(stability.spans))
+    spans = (1,) if request.rule == "hold" else (1, *sorted(set(request.spans)))
     costs, choice = cheapest_span(stability, spans)
     sigmas = np.asarray(schedule.sigmas)
+    duration = np.abs(sigmas[None, :] - sigmas[:, None])
     length = np.arange(len(sigmas))[None, :] - np.arange(len(sigmas))[:, None]
     if request.cost == "displacement":
-        costs = costs * np.abs(sigmas[None, :] - sigmas[:, None])
+        costs = np.multiply(costs, duration, out=np.full_like(costs, np.inf), where=np.isfinite(costs))
     if request.max_gap is not None:
         costs = np.where(length <= request.max_gap, costs, np.inf)
     scale = max(costs[np.isfinite(costs)].max(initial=0.0), np.finfo(float).tiny)  # the best path does not depend on it
@@ -123,6 +127,7 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         schedule=schedule,
         nodes=tuple(path[:-1]),
         orders=tuple(spans[choice[a, e]] for a, e in pairwise(path)),
+        rule=request.rule,
         gamma=float(request.gamma),
         cost_kind=request.cost,
         cost=total * scale**request.gamma,

@@ -32,7 +32,7 @@ class Sample:
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{self.prompt.text}".encode()).digest()[:6], "big")
 
 
-def load_prompts(file: str | Path, limit: int | None = None) -> list[Prompt]:
+def load_prompts(file: str | Path | None, limit: int | None = None) -> list[Prompt]:
     """Read a suite.
 
     Args:
@@ -42,11 +42,13 @@ def load_prompts(file: str | Path, limit: int | None = None) -> list[Prompt]:
     Raises:
         ValueError: no such file, a line that cannot be read, no prompts, or limit < 1.
     """
+    if file is None:
+        raise ValueError("this model has no prompt suite of its own: name one with prompts.file and calibrate.file")
     path = Path(file)
     try:
         lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     except OSError as error:
-        raise ValueError(f"cannot read the prompt suite {path}: {error.strerror}; set prompts.file") from error
+        raise ValueError(f"cannot read the prompt suite {path}: {error.strerror}") from error
     if path.suffix == ".jsonl":
         prompts = [_parse(path, index, line) for index, line in enumerate(lines)]
     else:

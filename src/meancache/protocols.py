@@ -14,14 +14,10 @@ class VelocityMethod(Protocol):
 
     Attributes:
         history: how many past steps it reads from the trajectory.
-        num_steps: solver steps it wants, or None for the model's own number.
     """
 
     @property
     def history(self) -> int: ...
-
-    @property
-    def num_steps(self) -> int | None: ...
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError if it cannot run on this sigma grid."""

@@ -88,7 +88,7 @@ class Session:
             raise RuntimeError("no denoising step was seen; call the pipeline inside the block of attach")
         return self._run
 
-    def set_timesteps(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
+    def wrap_set_timesteps(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)  # pipelines inspect its signature
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
@@ -100,7 +100,7 @@ class Session:
 
         return wrapper
 
-    def forward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_forward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             run = self.run
@@ -117,7 +117,7 @@ class Session:
 
         return wrapper
 
-    def solver_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
+    def wrap_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)
         def wrapper(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
             run = self.run
@@ -145,7 +145,8 @@ def _checked_step(run: Run, scheduler: Any) -> Step:
     if run.calls != run.num_branches or run.calls == 0:
         raise RuntimeError(
             f"{run.calls} denoiser calls in step {step.index}, but {run.num_branches} in the steps before; "
-            "the adapter names the wrong denoisers, or guidance is switched on or off in mid-run"
+            "the adapter names the wrong denoisers, guidance is switched on or off in mid-run, or CPU offload put its "
+            "own hooks back after a call: then attach anew for each call"
         )
     solver_index = getattr(scheduler, "step_index", None)
     if solver_index not in (None, step.index):
@@ -174,7 +175,7 @@ def _override(owner: Any, name: str, replacement: Any) -> Iterator[None]:
 def attach(
     pipe: Any, adapter: ModelAdapter, method: VelocityMethod, *, full_history: bool = False
 ) -> Iterator[Session]:
-    """Run the pipeline calls of this block with ``method``.
+    """Run the pipeline calls of this block with ``method``; with CPU offload, one call a block.
 
     Args:
         pipe: a diffusers flow-matching pipeline.
@@ -196,9 +197,9 @@ def attach(
     session = Session(method, torch.device(getattr(pipe, "_execution_device", pipe.device)), full_history)
     with ExitStack() as overrides:
         for owner, name, replacement in [
-            (scheduler, "set_timesteps", session.set_timesteps(scheduler.set_timesteps, scheduler)),
-            (scheduler, "step", session.solver_step(scheduler.step, scheduler)),
-            *((d, "forward", session.forward(d.forward)) for d in (getattr(pipe, n) for n in adapter.denoisers)),
+            (scheduler, "set_timesteps", session.wrap_set_timesteps(scheduler.set_timesteps, scheduler)),
+            (scheduler, "step", session.wrap_step(scheduler.step, scheduler)),
+            *((d, "forward", session.wrap_forward(d.forward)) for d in (getattr(pipe, n) for n in adapter.denoisers)),
         ]:
             overrides.enter_context(_override(owner, name, replacement))
         yield session

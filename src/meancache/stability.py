@@ -3,6 +3,9 @@
 For an edge t -> s of the sigma grid and a span K, the cost is the mean absolute deviation of the estimated from the
 true average velocity, Eq. (13). K = 1 is the plain hold. A span of K needs K steps before t, so it is infeasible
 (infinite) at the first K - 1 steps. Over a single step the hold is exact: the solver itself moves that way.
+
+Displacements are summed from velocities, which is what Euler steps do, and not taken from latents: in bfloat16 those
+are rounded by about as much as a step moves them (see `meancache.velocity.average_of_steps`).
 """
 
 import hashlib
@@ -25,29 +28,29 @@ def edge_costs(trajectory: FullTrajectory, spans: Sequence[int]) -> Tensor:
     """L_K(t, s) of every edge, Eq. (13), for each sample of the batch.
 
     Args:
-        trajectory: latents (T + 1, B, ...) and velocities (T, B, ...).
+        trajectory: velocities (T, B, ...) of a full Euler run.
         spans: values of K, the first is 1.
 
     Returns:
         Costs (B, len(spans), T + 1, T + 1), float32 on the CPU, infinite where there is no such edge.
     """
-    num_steps, sigmas = trajectory.schedule.num_steps, trajectory.sigmas
-    latents = trajectory.latents.float().flatten(2)
+    schedule, sigmas = trajectory.schedule, torch.tensor(trajectory.sigmas, dtype=torch.float64)
     velocities = trajectory.velocities.float().flatten(2)
-    costs = torch.full((latents.shape[1], len(spans), num_steps + 1, num_steps + 1), torch.inf)
-    for start in range(num_steps):
-        ends = range(start + 1, num_steps + 1)
-        gaps = torch.tensor([sigmas[end] - sigmas[start] for end in ends], device=latents.device)[:, None, None]
-        deviation = (latents[start + 1 :] - latents[start]) / gaps - velocities[start]
+    moves = sigmas.diff().to(velocities)[:, None, None] * velocities  # displacement of each step
+    shape = (velocities.shape[1], len(spans), schedule.num_steps + 1, schedule.num_steps + 1)
+    costs = torch.full(shape, torch.inf)
+    for start, sigma in enumerate(trajectory.sigmas[:-1]):
+        gaps = (sigmas[start + 1 :] - sigma).to(velocities)[:, None, None]
+        deviation = moves[start:].cumsum(0) / gaps - velocities[start]
         for column, span in enumerate(spans):
             if span > max(start, 1):
                 continue
             error = deviation
             if span > 1:
                 first = start - span
-                error = deviation - gaps * jvp(
-                    latents[start], latents[first], velocities[first], sigmas[start], sigmas[first]
-                )
+                earlier = trajectory.sigmas[first]
+                u_r = moves[first:start].sum(0) / (sigma - earlier)
+                error = deviation - gaps * jvp(u_r, velocities[first], sigma, earlier)
             costs[:, column, start, start + 1 :] = error.abs().mean(-1).T.cpu()
         costs[:, list(spans).index(1), start, start + 1] = 0.0
     return costs

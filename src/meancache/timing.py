@@ -1,6 +1,7 @@
 """Clocks and memory, the same words on CPU and GPU."""
 
 import resource
+import sys
 import time
 
 import torch
@@ -22,4 +23,5 @@ def peak_memory_mib(device: torch.device) -> float:
     """Peak memory in MiB: allocated on the GPU since the reset, or on a CPU of the whole process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere

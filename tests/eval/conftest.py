@@ -45,6 +45,7 @@ def write_run(tmp_path):
                 "nfe": nfe,
                 "denoiser_calls": nfe,
                 "batch_size": batch_size,
+                "device": device,
                 "seconds": {"text": 0.01, "denoise": denoise, "vae": 0.02, "total": denoise + 0.03},
                 "peak_memory_mib": 100.0 + index,
             }
@@ -53,7 +54,6 @@ def write_run(tmp_path):
         (run / "config.yaml").write_text(
             f"label: {json.dumps(label or name)}\nmethod: {{name: {name}}}\nmodel: {{name: tiny}}\n"
         )
-        (run / "env.json").write_text(json.dumps({"device": device}))
         (run / "DONE").touch()
         return run
 

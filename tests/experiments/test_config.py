@@ -11,7 +11,7 @@ from experiments.errors import one_line
 from experiments.plan import plan_request
 from meancache.planner import PlanRequest
 
-NEEDED = {"method=meancache_plan": ["plan=x.json"], "prompts=file": ["prompts.file=x.txt"]}
+NEEDED = {"method=meancache_plan": ["plan=x.json"]}
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
 
 
@@ -22,10 +22,6 @@ def test_every_yaml_composes_and_says_how_it_is_used(choice):
     group, name = choice.split("=")
     head = (CONF / group / f"{name}.yaml").read_text().splitlines()[:2]
     assert any(line.startswith("# python run.py") and choice in line for line in head)
-
-
-def test_yaml_files_stay_short():
-    assert all(len(path.read_text().splitlines()) <= 35 for path in CONF.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
@@ -51,14 +47,17 @@ def test_short_names_reach_the_method():
         (["budget=0"], "budget must be a whole number >= 1, got 0"),
         (["budget=51"], "budget = 51 is more than the 50 steps"),
         (["budget=ten"], "budget must be a whole number"),
+        (["rule=magic"], "rule must be one of paper, release, hold"),
+        (["cost=money"], "cost must be one of velocity, displacement"),
         (["gamma=0.9"], "gamma must be a number >= 1, got 0.9"),
-        (["method.rule=paper", "+method.plan.magic=1"], "magic"),
+        (["+method.plan.magic=1"], "magic"),
         (["method=fewer_steps", "+budget=10"], "'budget' has no effect with method 'fewer_steps'"),
         (["stage=everything"], "stage must be one of all, calibrate"),
         (["runtime.batch_size=0"], "runtime.batch_size must be at least 1, got 0"),
         (["shard.index=2", "shard.count=2"], "shard.index must be in 0..1, got 2"),
         (["model.num_steps=many"], "Value 'many' of type 'str' could not be converted to Integer"),
-        (["prompts=file"], "prompts.file"),
+        (["spans=[7]"], r"spans \[7\] go beyond the stability map, which is made up to 6"),
+        (["method.plan.max_gap=4"], "10 edges of at most 4 steps do not reach over 50 steps"),
         (["method=meancache_plan", "plan=missing.json"], "no plan can be read from missing.json"),
     ],
 )

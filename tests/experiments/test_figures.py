@@ -64,13 +64,13 @@ def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) ->
             "nfe": 10,
             "denoiser_calls": 10,
             "batch_size": 1,
+            "device": "a processor",
             "seconds": {"text": 0.0, "denoise": 0.1, "vae": 0.0, "total": 0.1},
             "peak_memory_mib": 1.0,
         }
         lines.append(json.dumps(record) + "\n")
     (run / "records.jsonl").write_text("".join(lines))
     (run / "config.yaml").write_text(f"label: {json.dumps(label)}\nmethod: {{name: a}}\nmodel: {{name: tiny}}\n")
-    (run / "env.json").write_text('{"device": "a processor"}')
     (run / "DONE").touch()
     return run
 

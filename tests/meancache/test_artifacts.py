@@ -101,7 +101,7 @@ def test_locks_are_let_go_after_an_error(tmp_path):
 
 def test_an_unwritable_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="cannot write to .*; set output="):
+    with pytest.raises(ValueError, match="cannot write to "):
         make_folder(tmp_path / "file" / "folder")
 
 

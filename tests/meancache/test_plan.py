@@ -20,7 +20,7 @@ RELEASED = Path(__file__).parents[3] / "shared" / "data" / "plans" / "released_p
 
 
 def test_a_plan_answers_for_every_step():
-    plan = Plan("qwen_image", GRID, QWEN_NODES, QWEN_ORDERS)
+    plan = Plan("qwen_image", GRID, QWEN_NODES, QWEN_ORDERS, "release")
     assert plan.budget == 10
     assert [i for i in range(50) if plan.computes(i)] == list(QWEN_NODES)
     assert [plan.order(i) for i in (0, 1, 2, 3, 13, 41, 42, 48, 49)] == [0, 2, 2, 1, 1, 1, 4, 4, 0]
@@ -28,7 +28,7 @@ def test_a_plan_answers_for_every_step():
 
 
 def test_json_round_trip():
-    plan = Plan("qwen_image", GRID, QWEN_NODES, QWEN_ORDERS, 4.0, "velocity", 0.125, "UnicomAI/MeanCache")
+    plan = Plan("qwen_image", GRID, QWEN_NODES, QWEN_ORDERS, "release", 4.0, "velocity", 0.125, "UnicomAI/MeanCache")
     assert Plan.from_json(plan.to_json()) == plan
     content = json.loads(plan.to_json())
     assert content["budget"] == 10
@@ -42,10 +42,10 @@ def test_released_plans_round_trip():
     for entry in plans:
         orders = (*entry["orders"], 0)
         grid = Schedule([1 - i / entry["num_steps"] for i in range(entry["num_steps"] + 1)])
-        plan = Plan(entry["model"], grid, tuple(entry["nodes"]), orders, source=entry["source"])
+        plan = Plan(entry["model"], grid, tuple(entry["nodes"]), orders, "release", source=entry["source"])
         assert plan.budget == entry["budget"]
         assert Plan.from_json(plan.to_json()) == plan
-        MeanCache(plan, "release").check(grid)
+        MeanCache(plan).check(grid)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,8 @@ def test_released_plans_round_trip():
         ((0, 50), (1, 1), "stay below num_steps = 50"),
         ((0, 3), (1,), "one order >= 0 for each of its 2 nodes"),
         ((0, 3), (1, -1), "one order >= 0"),
+        ((0, 1), (1, 2), "span K = 2 at step 1 reaches before step 0"),
+        ((0, 1.5), (1, 1), "whole numbers"),
     ],
 )
 def test_what_is_no_path_is_refused(nodes, orders, message):
@@ -63,8 +65,13 @@ def test_what_is_no_path_is_refused(nodes, orders, message):
         Plan("m", GRID, nodes, orders)
 
 
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="rule must be one of paper, release, hold, got 'magic'"):
+        Plan("m", GRID, (0,), (1,), "magic")
+
+
 def test_a_file_that_is_no_plan_is_refused(tmp_path):
-    for text in ("", "{}", '{"budget": 3}', "[1]"):
+    for text in ("", "{}", '{"budget": 3}', "[1]", '"abc"', "7"):
         (tmp_path / "plan.json").write_text(text)
         with pytest.raises(ValueError, match="no plan can be read from"):
             Plan.load(tmp_path / "plan.json")

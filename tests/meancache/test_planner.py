@@ -60,7 +60,7 @@ def test_planner_equals_brute_force(num_steps, seed, budget, gamma, spans, max_g
     request = PlanRequest(min(budget, num_steps), gamma, spans, max_gap, cost)
     best = brute_force(stability, request)
     if best == np.inf:
-        with pytest.raises(ValueError, match="raise budget"):
+        with pytest.raises(ValueError, match="do not reach over|no path has"):
             plan_path(stability, request)
         return
     plan = plan_path(stability, request)
@@ -75,6 +75,12 @@ def test_all_budgets_of_fifty_steps_are_monotone():
     stability = random_map(50, 0)
     costs = [plan_path(stability, PlanRequest(budget, 1, (2, 3))).cost for budget in range(1, 51)]
     assert all(a >= b for a, b in pairwise(costs))
+
+
+def test_a_plan_for_holding_has_no_spans():
+    plan = plan_path(random_map(20, 1), PlanRequest(6, 4, (2, 3), rule="hold"))
+    assert set(plan.orders) == {1}
+    assert plan == plan_path(random_map(20, 1), PlanRequest(6, 4, (), rule="hold"))
 
 
 def test_gamma_suppresses_peaks():
@@ -107,6 +113,7 @@ def test_scale_of_costs_does_not_matter_however_large_gamma_is():
         ({"budget": 3, "spans": (1,)}, "spans must be whole numbers >= 2"),
         ({"budget": 3, "max_gap": 0}, "max_gap must be"),
         ({"budget": 3, "cost": "money"}, "cost must be one of velocity, displacement"),
+        ({"budget": 3, "rule": "magic"}, "rule must be one of paper, release, hold"),
     ],
 )
 def test_bad_requests_are_refused(options, message):
@@ -117,5 +124,5 @@ def test_bad_requests_are_refused(options, message):
 def test_requests_the_map_cannot_serve_are_refused():
     with pytest.raises(ValueError, match="budget = 6 is more than the 5 steps"):
         plan_path(random_map(5, 0), PlanRequest(6, spans=()))
-    with pytest.raises(ValueError, match=r"spans \[5\] are not in the stability map"):
+    with pytest.raises(ValueError, match=r"spans \[2, 5\] go beyond the stability map"):
         plan_path(random_map(5, 0), PlanRequest(3, spans=(2, 5)))

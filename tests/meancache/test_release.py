@@ -61,8 +61,8 @@ def test_release_rule_equals_its_transcription(random_qwen, variant):
     nodes, orders = VARIANTS[variant]
     with attach(random_qwen.pipe, adapter_for(random_qwen.pipe), Full()) as session:
         random_qwen.run(num_steps=50)
-    plan = Plan("qwen", session.run.schedule, nodes, (*orders, 0))
-    with attach(random_qwen.pipe, adapter_for(random_qwen.pipe), MeanCache(plan, "release")):
+    plan = Plan("qwen", session.run.schedule, nodes, (*orders, 0), "release")
+    with attach(random_qwen.pipe, adapter_for(random_qwen.pipe), MeanCache(plan)):
         ours = random_qwen.run(num_steps=50)
     expected = transcription(random_qwen, session.run.schedule.sigmas, nodes, orders)
     assert ((ours - expected).norm() / expected.norm()).item() < 1e-6

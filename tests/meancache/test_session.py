@@ -20,8 +20,10 @@ def schedule_of(pipeline: Any, num_steps: int = NUM_STEPS) -> Schedule:
     return session.run.schedule
 
 
-def plan_of(pipeline: Any, nodes: tuple[int, ...], orders: tuple[int, ...] | None = None) -> Plan:
-    return Plan("random", schedule_of(pipeline), nodes, orders or (1,) * len(nodes))
+def method_of(
+    pipeline: Any, nodes: tuple[int, ...], orders: tuple[int, ...] | None = None, rule: str = "paper"
+) -> MeanCache:
+    return MeanCache(Plan("random", schedule_of(pipeline), nodes, orders or (1,) * len(nodes), rule))
 
 
 def attached(pipeline: Any, method: Any, *seeds: int, **options: Any) -> tuple[torch.Tensor, Any]:
@@ -39,13 +41,13 @@ def test_full_is_bit_identical_to_the_bare_pipeline_twice(random_pipeline):
 
 @pytest.mark.parametrize("rule", ["paper", "release", "hold"])
 def test_budget_of_all_steps_is_bit_identical(random_pipeline, rule):
-    method = MeanCache(plan_of(random_pipeline, tuple(range(NUM_STEPS))), rule)
+    method = method_of(random_pipeline, tuple(range(NUM_STEPS)), rule=rule)
     assert torch.equal(attached(random_pipeline, method)[0], random_pipeline.run())
 
 
 @pytest.mark.parametrize("rule", ["paper", "release", "hold"])
 def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
-    method = MeanCache(plan_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), rule)
+    method = method_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule=rule)
     first, session = attached(random_pipeline, method)
     branches = 2 if "qwen" in type(random_pipeline.pipe).__name__.lower() else 1
     assert session.run.counters.nfe == 5
@@ -57,7 +59,7 @@ def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
 
 
 def test_qwen_without_guidance_calls_the_denoiser_once_a_step(random_qwen):
-    method = MeanCache(plan_of(random_qwen, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)), "release")
+    method = method_of(random_qwen, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule="release")
     _, session = attached(random_qwen, method, true_cfg_scale=1.0)
     assert session.run.counters.denoiser_calls == session.run.counters.nfe == 5
 
@@ -71,6 +73,20 @@ def test_detaching_restores_everything_even_after_an_error(random_pipeline):
     for owner, names in zip((pipe.scheduler, pipe.transformer), before):
         assert vars(owner).keys() == names.keys()
         assert not {"step", "set_timesteps", "forward"} & vars(owner).keys()
+
+
+def test_an_error_in_mid_run_leaves_nothing_behind(random_pipeline):
+    bare = random_pipeline.run()
+
+    def interrupt(pipe: Any, index: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
+        if index == 3:
+            raise KeyboardInterrupt
+        return state
+
+    with pytest.raises(KeyboardInterrupt):
+        attached(random_pipeline, method_of(random_pipeline, (0, 2, 9)), callback_on_step_end=interrupt)
+    assert torch.equal(random_pipeline.run(), bare)
+    assert torch.equal(attached(random_pipeline, Full())[0], bare)
 
 
 def test_an_override_set_by_somebody_else_meanwhile_is_left_alone(random_flux):
@@ -87,15 +103,16 @@ def test_an_override_set_by_somebody_else_meanwhile_is_left_alone(random_flux):
         del transformer.forward
 
 
-def test_batch_of_four_equals_four_singles(random_pipeline):
-    method = MeanCache(plan_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5)))
+@pytest.mark.parametrize("rule", ["paper", "release", "hold"])
+def test_batch_of_four_equals_four_singles(random_pipeline, rule):
+    method = method_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule=rule)
     batch, _ = attached(random_pipeline, method, 0, 1, 2, 3)
     singles = torch.cat([attached(random_pipeline, method, seed)[0] for seed in range(4)])
     torch.testing.assert_close(batch, singles, rtol=1e-5, atol=1e-5)
 
 
 def test_history_is_bounded_by_the_longest_span(random_flux):
-    method = MeanCache(plan_of(random_flux, (0, 1, 4, 6, 9), (1, 1, 2, 4, 3)))
+    method = method_of(random_flux, (0, 1, 4, 6, 9), (1, 1, 2, 4, 3))
     _, session = attached(random_flux, method)
     assert len(session.run.trajectory._entries) == method.history == 4
 

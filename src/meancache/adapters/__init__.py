@@ -32,11 +32,14 @@ def adapter_for(pipe: Any) -> ModelAdapter:
     made from the transformers it holds.
 
     Raises:
-        ValueError: the pipeline holds no transformer, or its scheduler has no sigma grid.
+        ValueError: the pipeline holds no transformer, or its scheduler does not solve a flow.
     """
-    kind = type(pipe).__name__
-    if not hasattr(pipe.scheduler, "sigmas"):
-        raise ValueError(f"{kind} runs {type(pipe.scheduler).__name__}, which has no sigma grid: not flow matching")
+    kind, solver = type(pipe).__name__, type(pipe.scheduler).__name__
+    settings = pipe.scheduler.config
+    if not (
+        "FlowMatch" in solver or settings.get("use_flow_sigmas") or settings.get("prediction_type") == "flow_prediction"
+    ):
+        raise ValueError(f"{kind} runs {solver}, which does not solve a flow: its output is no velocity")
     if kind in ADAPTERS:
         return ADAPTERS[kind]
     names = tuple(n for n in ("transformer", "transformer_2") if isinstance(getattr(pipe, n, None), torch.nn.Module))
