@@ -143,8 +143,8 @@ def test_the_plans_command_plans_and_draws(tmp_path, trajectory):
 def test_errors_of_the_velocity_figure_are_those_of_equation_13(trajectory):
     costs = edge_costs(trajectory, (1, 3)).mean(0)
     lengths = range(2, 8)
-    assert hold_errors(trajectory, 12, lengths) == pytest.approx(costs[0, 12, 14:20].numpy(), rel=1e-4)
-    assert jvp_errors(trajectory, 12, lengths, span=3) == pytest.approx(costs[1, 12, 14:20].numpy(), rel=1e-4)
+    assert hold_errors(trajectory, 12, lengths) == pytest.approx(costs[0, 12, 14:20].numpy(), rel=1e-3)
+    assert jvp_errors(trajectory, 12, lengths, span=3) == pytest.approx(costs[1, 12, 14:20].numpy(), rel=1e-3)
 
 
 def test_a_straight_trajectory_has_no_error():
