@@ -140,7 +140,7 @@ def _noun(thing: Thing, size_named: bool, rng: random.Random, rare: bool) -> str
     return " ".join([*words, _word(thing.colour, rng, rare), _word(thing.shape, rng, rare)]) + tail
 
 
-def _plural(noun: str) -> str:
+def plural(noun: str) -> str:
     """Plural of the head word, also before "with stripes"."""
     head, *tail = noun.split(" with ")
     head += "es" if head.endswith(("s", "x")) else "s"
@@ -155,7 +155,7 @@ def _article(noun: str) -> str:
 def _arrangement(scene: Scene, sizes: tuple[bool, ...], rng: random.Random, rare: bool) -> str:
     """The things and how they stand to each other, without the background."""
     if _alike(scene):
-        return rng.choice(ALIKE[scene.layout]).format(s=_plural(_noun(scene.things[0], sizes[0], rng, rare)))
+        return rng.choice(ALIKE[scene.layout]).format(s=plural(_noun(scene.things[0], sizes[0], rng, rare)))
     nouns = [_article(_noun(thing, named, rng, rare)) for thing, named in zip(scene.things, sizes, strict=True)]
     if scene.layout == "single":
         place = rng.choice(CORNERS[scene.things[0].row, scene.things[0].column])

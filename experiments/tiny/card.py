@@ -1,6 +1,6 @@
 """Measure an exported model and write its card: `python -m experiments.tiny.card model=tiny_flux`.
 
-Needs the training's `output` folder for the training pictures (to train the checker) and the checkpoints' step counts.
+Needs the training's `output` folder: the checker is read (or trained) there, and the stages' step counts.
 """
 
 import json

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from experiments.tiny.captions import RARE
+from experiments.tiny.captions import RARE, plural
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.gallery import GUIDANCE
 from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, SHAPES
@@ -37,7 +37,7 @@ def _world() -> dict[str, object]:
         "shapes": len(SHAPES),
         "colours": len(COLOURS),
         "backgrounds": len(BACKGROUNDS),
-        "held_out": ", ".join(f"{colour} {shape}s" for shape, colour in sorted(HELD_OUT_PAIRS)),
+        "held_out": ", ".join(f"{colour} {plural(shape)}" for shape, colour in sorted(HELD_OUT_PAIRS)),
         "rare": ", ".join(rare),
         "t5_length": T5_LENGTH,
         "guidance": GUIDANCE,

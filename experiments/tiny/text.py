@@ -19,6 +19,10 @@ from experiments.tiny.scenes import BACKGROUNDS, COLOURS, FILLS, GRID, SHAPES, S
 CELLS = GRID * GRID
 CLASSES = {"shape": len(SHAPES) + 1, "colour": len(COLOURS), "fill": len(FILLS), "size": len(SIZES)}
 IGNORE = -100
+TOKENIZERS = {
+    "clip": (CLIPTokenizer, tokens.build_clip_tokenizer),
+    "t5": (T5TokenizerFast, tokens.build_t5_tokenizer),
+}
 
 
 def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
@@ -124,13 +128,24 @@ def _fit(config: TinyConfig, name: str) -> Fit:
     )
 
 
+def _tokenizer(config: TinyConfig, name: str) -> CLIPTokenizer | T5TokenizerFast:
+    """The tokenizer kept beside the checkpoints; built once.
+
+    Built anew at every start it would be a trap: one more template in the captions, and learned words get other ids.
+    """
+    folder = config.folder / f"{name}_tokenizer"
+    kind, build = TOKENIZERS[name]
+    if not folder.exists():
+        build(tokens.corpus()).save_pretrained(folder.with_suffix(".tmp"))
+        folder.with_suffix(".tmp").rename(folder)
+    return kind.from_pretrained(folder)
+
+
 def _new_reader(config: TinyConfig, name: str) -> tuple[CLIPTokenizer | T5TokenizerFast, Reader]:
+    tokenizer = _tokenizer(config, name)
     torch.manual_seed(config.seed)
-    if name == "clip":
-        tokenizer = tokens.build_clip_tokenizer(tokens.corpus())
-        return tokenizer, Reader(models.build_clip(config, tokenizer), config.width_text, pooled=True)
-    tokenizer = tokens.build_t5_tokenizer(tokens.corpus())
-    return tokenizer, Reader(models.build_t5(config, tokenizer), config.width_text, pooled=False)
+    build = models.build_clip if name == "clip" else models.build_t5
+    return tokenizer, Reader(build(config, tokenizer), config.width_text, pooled=name == "clip")
 
 
 def load_reader(config: TinyConfig, name: str) -> tuple[CLIPTokenizer | T5TokenizerFast, Reader]:
