@@ -78,7 +78,7 @@ def test_the_table_holds_reference_and_run(outcome, output):
     fewer = run(output, "method=fewer_steps", "num_steps=4")
     full = run(output, "method=full")
     assert full.run == full.reference == outcome.reference == fewer.reference
-    table = make_table([full, fewer, outcome], output)
+    table = make_table([full, fewer, outcome], ["psnr", "ssim"], output)
     assert [row.nfe for row in table.rows] == [8, 4, 4]
     assert table.rows[0].reference
     assert {"table.md", "table.csv", "table.json"} <= {path.name for path in output.iterdir()}
