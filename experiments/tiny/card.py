@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import FluxPipeline
@@ -37,7 +38,7 @@ def load_pipeline(folder: str | Path) -> FluxPipeline:
     return pipe
 
 
-def render(pipe: FluxPipeline, prompts: list[str], **options: float) -> Tensor:
+def render(pipe: FluxPipeline, prompts: list[str], **options: Any) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1]."""
     return torch.stack(sample(pipe, prompts, output_type="pt", **options))
 

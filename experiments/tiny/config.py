@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import torch
 from omegaconf import OmegaConf
@@ -96,4 +97,4 @@ def read_options(arguments: list[str]) -> TinyConfig:
     except OmegaConfBaseException as error:
         names = ", ".join(field.name for field in fields(TinyConfig))
         raise ValueError(f"{error}\nOptions are key=value with keys: {names}") from error
-    return OmegaConf.to_object(merged)
+    return cast(TinyConfig, OmegaConf.to_object(merged))

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -67,8 +68,9 @@ class Trainer:
     def __init__(self, module: nn.Module, fit: Fit, folder: Path, device: str = "cpu", *, alone: bool = False) -> None:
         """Resume from the checkpoint if there is one; `alone`: this process trains without the others."""
         self.alone = alone or world()[1] == 1
-        self.module, self.fit, self.path, self.device = module.to(device), fit, folder / f"{fit.name}.pt", device
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.module: Any = module.to(device)
+        self.fit, self.path, self.device = fit, folder / f"{fit.name}.pt", device
+        self.parameters: list[Any] = [p for p in module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=fit.lr, betas=(0.9, 0.98), weight_decay=fit.weight_decay, foreach=True
         )

@@ -36,6 +36,7 @@ class Metric:
         higher_is_better: which way is better.
         score: the scores of a batch, (B,). Raises MetricUnavailable when it cannot be computed here.
         scorer: names what computes it, with version and settings.
+        digits: decimals in tables.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Metric:
     higher_is_better: bool
     score: Callable[[Batch], Tensor]
     scorer: Callable[[], str]
+    digits: int = 3
 
     @property
     def heading(self) -> str:
@@ -68,8 +70,8 @@ METRICS = {
             _against_reference(ssim),
             _torchmetrics("structural_similarity_index_measure, Gaussian 11x11 sigma 1.5"),
         ),
-        Metric("st_lpips", "ST-LPIPS", False, _against_reference(st_lpips), st_lpips_scorer),
-        Metric("lpips", "LPIPS", False, _against_reference(lpips), lpips_scorer),
+        Metric("st_lpips", "ST-LPIPS", False, _against_reference(st_lpips), st_lpips_scorer, digits=4),
+        Metric("lpips", "LPIPS", False, _against_reference(lpips), lpips_scorer, digits=4),
     )
 }
 

@@ -145,7 +145,8 @@ class Table:
             return "n/a"
         scores = [score for other in self.rows if (score := other.metrics.get(name)) is not None]
         best = max(scores) if METRICS[name].higher_is_better else min(scores)
-        return bold.format(f"{value:.3f}") if len(scores) > 1 and value == best else f"{value:.3f}"
+        cell = f"{value:.{METRICS[name].digits}f}"
+        return bold.format(cell) if len(scores) > 1 and value == best else cell
 
 
 def _markdown_line(cells: list[str]) -> str:

@@ -36,7 +36,7 @@ class Plan:
     schedule: Schedule
     nodes: tuple[int, ...]
     orders: tuple[int, ...]
-    rule: str = "paper"
+    rule: str = "release"
     gamma: float | None = None
     cost_kind: str = ""
     cost: float | None = None

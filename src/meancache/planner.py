@@ -39,7 +39,7 @@ class PlanRequest:
     spans: tuple[int, ...] = (2, 3, 4, 5)
     max_gap: int | None = None
     cost: str = "velocity"
-    rule: str = "paper"
+    rule: str = "release"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", tuple(self.spans))

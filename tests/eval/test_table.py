@@ -33,8 +33,8 @@ def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
 
 def test_lower_is_better_where_it_is_and_a_lone_score_is_not_bold():
     worse, better = replace(FAST, metrics={"st_lpips": 0.3}), replace(FEWER, metrics={"st_lpips": 0.1})
-    assert _cells(Table((worse, better)))["Fewer steps [10]"][-1] == "**0.100**"
-    assert _cells(Table((worse,)))["MeanCache (B=10)"][-1] == "0.300"
+    assert _cells(Table((worse, better)))["Fewer steps [10]"][-1] == "**0.1000**"
+    assert _cells(Table((worse,)))["MeanCache (B=10)"][-1] == "0.3000"
 
 
 def test_an_unavailable_metric_is_na_with_its_reason_under_the_table():

@@ -62,7 +62,7 @@ def test_released_plans_round_trip():
 )
 def test_what_is_no_path_is_refused(nodes, orders, message):
     with pytest.raises(ValueError, match=message):
-        Plan("m", GRID, nodes, orders)
+        Plan("m", GRID, nodes, orders, "paper")
 
 
 def test_an_unknown_rule_is_refused():

@@ -60,7 +60,7 @@ def test_a_constant_velocity_stays_itself_in_bfloat16(span):
     schedule = Schedule([1 - i / 50 for i in range(51)])
     constant = torch.randn(2, 3).bfloat16()
     nodes, orders = tuple(range(10)), (1,) * 9 + (span,)
-    for v in follow(MeanCache(Plan("", schedule, nodes, orders)), lambda step: constant, torch.bfloat16):
+    for v in follow(MeanCache(Plan("", schedule, nodes, orders, "paper")), lambda step: constant, torch.bfloat16):
         torch.testing.assert_close(v, constant)
     costs = edge_costs(FullTrajectory(schedule, torch.empty(51, 2, 3), constant.expand(50, 2, 3)), (1, 2, 3, 4, 5))
     assert costs[costs.isfinite()].max() < 1e-3
@@ -96,7 +96,7 @@ def test_release_rule_on_a_uniform_grid_has_its_closed_form(span):
 
 def test_paper_rule_moves_over_the_edge_with_one_average_velocity():
     velocities = torch.randn(9, 2, 3, dtype=torch.float64)
-    plan = Plan("", Schedule(SIGMAS), (0, 1, 2, 3), (1, 1, 1, 2))
+    plan = Plan("", Schedule(SIGMAS), (0, 1, 2, 3), (1, 1, 1, 2), "paper")
     applied = follow(MeanCache(plan), lambda step: velocities[step.index])
     z = [torch.zeros(2, 3, dtype=torch.float64)]
     for i in range(3):
@@ -110,13 +110,13 @@ def test_paper_rule_moves_over_the_edge_with_one_average_velocity():
 def test_the_jvp_is_zero_over_held_steps_and_live_orders_say_so():
     """Eq. (9) over nothing but one held velocity is zero: see Plan.live_orders."""
     nodes, orders = (0, 1, 2, 3, 6, 7), (1, 1, 1, 2, 2, 2)
-    plan = Plan("", Schedule(SIGMAS), nodes, orders)
+    plan = Plan("", Schedule(SIGMAS), nodes, orders, "paper")
     assert plan.live_orders() == (1, 1, 1, 2, 1, 2)
     velocities = torch.randn(9, 2, 3, dtype=torch.float64)
     applied = follow(MeanCache(plan), lambda step: velocities[step.index])
     corrected = [not torch.allclose(applied[node], velocities[node], atol=1e-9) for node in nodes]
     assert corrected == [order > 1 for order in plan.live_orders()]
-    hold = Plan("", Schedule(SIGMAS), (0, 3, 6), (1, 2, 2))
+    hold = Plan("", Schedule(SIGMAS), (0, 3, 6), (1, 2, 2), "paper")
     assert hold.live_orders() == (1, 1, 1)
 
 
