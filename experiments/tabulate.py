@@ -96,7 +96,7 @@ def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path) -> 
         runs = [o.run for o in outcomes if o.reference == reference and o.run != reference]
         name = "grid.png" if len(references) == 1 else f"grid-{number}.png"
         if runs:
-            side_by_side(list(dict.fromkeys([reference, *runs])), folder / name)
+            side_by_side(list(dict.fromkeys([reference, *runs])), folder / name, limit=4)
     plans = [Plan.load(o.run / "plan.json") for o in outcomes if (o.run / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")

@@ -100,5 +100,8 @@ def _font(weight: str) -> ImageFont.FreeTypeFont:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, max_lines: int) -> list[str]:
-    letters = int(width / (font.getlength(text) / max(len(text), 1)))
-    return textwrap.wrap(text, letters, max_lines=max_lines, placeholder=" ...")
+    for letters in range(len(text), 5, -1):
+        lines = textwrap.wrap(text, letters, max_lines=max_lines, placeholder=" ...")
+        if all(font.getlength(line) <= width for line in lines):
+            return lines
+    return [text]

@@ -55,12 +55,12 @@ def draw_plans(plans: Sequence[Plan], out: Path) -> None:
 
 
 def _label(plan: Plan, plans: Sequence[Plan]) -> str:
-    """Budget and gamma, and the model where the plans are of several."""
-    parts = [plan.model] if len({other.model for other in plans}) > 1 else []
-    parts.append(f"B={plan.budget}")
-    if plan.gamma is not None:
-        parts.append(f"γ={plan.gamma:g}")
-    return ", ".join(parts)
+    """Budget and gamma, and what else tells the plans apart."""
+    parts = [f"B={plan.budget}", "" if plan.gamma is None else f"γ={plan.gamma:g}"]
+    parts += [
+        getattr(plan, name) for name in ("cost_kind", "rule", "model") if len({getattr(p, name) for p in plans}) > 1
+    ]
+    return ", ".join(filter(None, parts))
 
 
 @dataclass
