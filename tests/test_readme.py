@@ -4,12 +4,16 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from experiments.compose import CONF, compose_config
 from meancache.adapters import adapter_for
+from meancache.plan import Plan
 from meancache.protocols import VelocityMethod
+from meancache.schedule import Schedule
 from meancache.session import attach
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -29,6 +33,18 @@ def test_the_example_method_is_a_method(random_flux):
         held = random_flux.run()
     assert session.run.counters.nfe == 4
     assert not torch.equal(held, random_flux.run())
+
+
+def test_the_pipeline_example_runs(tmp_path, monkeypatch):
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(CONF.parent / "assets/tiny_flux/scheduler")
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 50, 50), mu=1.15)  # the grid of 64 image tokens
+    plan = Plan("tiny_flux", Schedule(scheduler.sigmas.tolist()), tuple(range(0, 50, 5)), (1,) * 10)
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    (tmp_path / "assets").symlink_to(CONF.parent / "assets")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    exec(compile(next(block for block in blocks("python") if "attach(" in block), "README.md", "exec"), namespace)
+    assert namespace["image"].size == (64, 64)
 
 
 def test_the_example_yaml_is_complete():

@@ -1,5 +1,6 @@
 """The seams: what a run with a method does to the pipeline, and what it leaves behind."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -109,6 +110,25 @@ def test_batch_of_four_equals_four_singles(random_pipeline, rule):
     batch, _ = attached(random_pipeline, method, 0, 1, 2, 3)
     singles = torch.cat([attached(random_pipeline, method, seed)[0] for seed in range(4)])
     torch.testing.assert_close(batch, singles, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_bfloat16_stays_near_float32(random_pipeline, device):
+    method = method_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5))
+    exact, _ = attached(random_pipeline, method)
+    pipe = deepcopy(random_pipeline.pipe).to(device, torch.bfloat16)
+
+    def inputs(seed: int, num_steps: int) -> dict[str, Any]:
+        values = random_pipeline.inputs(seed, num_steps)
+        tensors = {key: value.to(device) for key, value in values.items() if torch.is_tensor(value)}
+        return values | {
+            key: value.bfloat16() if value.is_floating_point() else value for key, value in tensors.items()
+        }
+
+    rounded, session = attached(type(random_pipeline)(pipe, inputs), method)
+    assert rounded.dtype == torch.bfloat16
+    assert session.run.counters.nfe == 5
+    assert (rounded.cpu().float() - exact).norm() < 0.05 * exact.norm()
 
 
 def test_history_is_bounded_by_the_longest_span(random_flux):
