@@ -152,7 +152,7 @@ def _record(sample: Sample, session: Session, seconds: dict[str, float], batch_s
         "category": sample.prompt.category,
         "seed": sample.seed,
         "noise_seed": sample.noise_seed,
-        "nfe": session.run.counters.nfe,
+        "nfe": session.run.nfe,
         "denoiser_calls": session.run.counters.denoiser_calls,
         "batch_size": batch_size,
         "device": device_name(session.device),

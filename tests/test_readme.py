@@ -31,7 +31,7 @@ def test_the_example_method_is_a_method(random_flux):
     assert isinstance(method, VelocityMethod)
     with attach(random_flux.pipe, adapter_for(random_flux.pipe), method) as session:
         held = random_flux.run()
-    assert session.run.counters.nfe == 4
+    assert session.run.nfe == 4
     assert not torch.equal(held, random_flux.run())
 
 

@@ -27,7 +27,7 @@ class Record:
         seed: seed of its noise.
         file: path of the picture, relative to the run folder.
         sha256: hash of the bytes of that file.
-        nfe: computed solver steps.
+        nfe: computed solver steps; a step of which only some branches were computed counts by their share.
         denoiser_calls: calls of the denoiser, all branches.
         batch_size: samples that were generated at once.
         device: make of the GPU or processor that generated it.
@@ -42,7 +42,7 @@ class Record:
     seed: int
     file: str
     sha256: str
-    nfe: int
+    nfe: float
     denoiser_calls: int
     batch_size: int
     device: str

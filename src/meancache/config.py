@@ -138,10 +138,15 @@ def parse_config(config: DictConfig) -> RunConfig:
     Raises:
         ValueError: unknown key, wrong type, missing value or a value out of range.
     """
+    if "${calibration." in OmegaConf.to_yaml(config.method, resolve=False) and "calibration" not in config:
+        raise ValueError(
+            f"nothing is calibrated for method={config.method.name} on model={config.model.name}: there is no "
+            f"conf/calibration/<model>-{config.method.name}.yaml; make it with stage=calibrate"
+        )
     known = set(RunConfig.__dataclass_fields__) - {"resolved"}
     used = OmegaConf.to_yaml(config.method, resolve=False)
     for key in sorted(set(config) - known):
-        if f"${{{key}}}" not in used:
+        if f"${{{key}}}" not in used and f"${{{key}." not in used:
             raise ValueError(f"the setting {key!r} has no effect with method {config.method.name!r}; leave it out")
     try:
         resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore

@@ -1,15 +1,19 @@
-"""Attach a method to a diffusers pipeline: three instance overrides, put on for a call and taken off after it.
+"""Attach a method to a diffusers pipeline: instance overrides, put on for a call and taken off after it.
 
 The pipeline's ``__call__``, its classes and its weights are untouched. The session knows the time:
 
 * ``scheduler.set_timesteps`` begins a run: the method checks the grid, all state is made anew;
-* the denoiser's ``forward`` is gated: at a skipped step it hands back the branch's last output, a placeholder that
-  keeps the pipeline's guidance arithmetic finite and is thrown away (zeros would be 0/0 in a norm rescale);
+* the denoiser's ``forward`` is gated: at a step that a velocity method skips it hands back the branch's last output, a
+  placeholder that keeps the pipeline's guidance arithmetic finite and is thrown away (zeros would be 0/0 in a norm
+  rescale);
 * ``scheduler.step`` is the one place where the guided velocity exists in every pipeline: there the method's
   velocity is put in place.
+
+Methods that reach into the denoiser do so through `meancache.seams`.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -19,8 +23,13 @@ import torch
 from torch import Tensor
 
 from meancache.adapters import ModelAdapter
-from meancache.protocols import VelocityMethod
+from meancache.method import Full
+from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, VelocityMethod
 from meancache.schedule import Schedule, Step
+from meancache.seams.features import FeatureSeam
+from meancache.seams.overrides import Override, override
+from meancache.seams.residual import ResidualSeam
+from meancache.seams.watch import Watch
 from meancache.timing import now
 from meancache.trajectory import Entry, FullTrajectory, Trajectory
 
@@ -30,13 +39,13 @@ class Counters:
     """What one run did.
 
     Attributes:
-        nfe: computed solver steps.
-        denoiser_calls: calls that ran, all guidance branches.
+        full_calls: denoiser calls of which all blocks ran, all guidance branches.
+        denoiser_calls: calls that reached the denoiser, all guidance branches.
         began: clock at ``set_timesteps``, seconds.
         ended: clock after the last ``step``, seconds.
     """
 
-    nfe: int = 0
+    full_calls: float = 0
     denoiser_calls: int = 0
     began: float = 0.0
     ended: float = 0.0
@@ -54,11 +63,34 @@ class Run:
     computing: bool = True
     num_branches: int = 0  # learned in step 0, asserted afterwards
     outputs: list[Any] = field(default_factory=list)  # last output of each branch
+    states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
+    works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
     final_latents: Tensor | None = None
 
     @property
     def step(self) -> Step:
         return self.schedule.step(self.index)
+
+    @property
+    def branch(self) -> int:
+        """Number of the denoiser call in progress within its step."""
+        return self.calls - 1
+
+    @property
+    def work(self) -> Counter[str]:
+        """What the branch in progress has cost so far."""
+        return self.works[self.branch]
+
+    @property
+    def nfe(self) -> float:
+        """Computed steps; a step of which only some branches were computed counts by their share."""
+        return self.counters.full_calls / max(self.num_branches, 1)
+
+    def state(self, key: Hashable, new: Callable[[], Any]) -> Any:
+        """The state kept under ``key``, made by ``new`` where there is none yet."""
+        if key not in self.states:
+            self.states[key] = new()
+        return self.states[key]
 
     def full_trajectory(self) -> FullTrajectory:
         """The finished run as calibration reads it; it was attached with ``full_history``."""
@@ -71,8 +103,12 @@ class Run:
 class Session:
     """The overrides of one :func:`attach`, and the latest run under them."""
 
-    def __init__(self, method: VelocityMethod, device: torch.device, full_history: bool = False) -> None:
+    def __init__(self, method: Method, adapter: ModelAdapter, device: torch.device, full_history: bool = False) -> None:
         self.method = method
+        self.velocity_method: VelocityMethod = method if isinstance(method, VelocityMethod) else Full()
+        self.feature_method = method if isinstance(method, FeatureMethod) else None
+        self.blocks_are_booked = isinstance(method, ResidualMethod | ExternalMethod)  # one by one, by a seam
+        self.adapter = adapter
         self.device = device
         self.full_history = full_history
         self._run: Run | None = None
@@ -94,28 +130,46 @@ class Session:
             result = original(*args, **kwargs)
             schedule = Schedule(scheduler.sigmas.tolist())
             self.method.check(schedule)
-            trajectory = Trajectory(None if self.full_history else self.method.history)
+            trajectory = Trajectory(None if self.full_history else self.velocity_method.history)
             self._run = Run(schedule, trajectory, Counters(began=now(self.device)))
             return result
 
         return wrapper
 
-    def wrap_forward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_forward(self, original: Callable[..., Any], denoiser: torch.nn.Module) -> Callable[..., Any]:
         @wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             run = self.run
             if run.calls == 0:
-                run.computing = self.method.computes(run.step)
+                run.computing = self.velocity_method.computes(run.step)
                 assert run.computing or run.index > 0, "step 0 is always computed"
             branch, run.calls = run.calls, run.calls + 1
             if not run.computing and branch < run.num_branches:
                 return run.outputs[branch]
+            if branch == len(run.works):
+                run.works.append(Counter())
             output = original(*args, **kwargs)
-            run.counters.denoiser_calls += 1
+            self._count(denoiser)
             run.outputs[branch : branch + 1] = [output]
             return output
 
         return wrapper
+
+    def runs_whole_blocks(self) -> bool:
+        """Whether a block that runs in this step runs with all its modules."""
+        return self.feature_method is None or self.feature_method.full(self.run.step)
+
+    def _count(self, denoiser: torch.nn.Module) -> None:
+        """Book what a denoiser call cost, but for blocks that a seam books one by one."""
+        run = self.run
+        run.counters.denoiser_calls += 1
+        run.work["embed_out"] += 1
+        if self.blocks_are_booked:
+            return
+        whole = self.runs_whole_blocks()
+        for stack in self.adapter.stacks:
+            run.work[f"{'blocks' if whole else 'modulations'}:{stack.name}"] += len(getattr(denoiser, stack.name))
+        run.counters.full_calls += whole
 
     def wrap_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)
@@ -123,11 +177,10 @@ class Session:
             run = self.run
             step = _checked_step(run, scheduler)
             computed = model_output if run.computing else None
-            applied = self.method.velocity(step, sample, computed, run.trajectory)
+            applied = self.velocity_method.velocity(step, sample, computed, run.trajectory)
             velocity = applied if computed is None else computed
             run.trajectory.append(Entry(step.index, step.sigma, sample, velocity, applied, run.computing))
             result = original(applied, timestep, sample, *args, **kwargs)
-            run.counters.nfe += run.computing
             run.index, run.calls = run.index + 1, 0
             if run.index == step.num_steps:
                 run.counters.ended = now(self.device)
@@ -158,23 +211,7 @@ def _checked_step(run: Run, scheduler: Any) -> Step:
 
 
 @contextmanager
-def _override(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    """Set an instance attribute; on exit put back what was there, if it is still ours."""
-    before = vars(owner).get(name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        if vars(owner).get(name) is replacement:
-            delattr(owner, name)
-            if before is not None:
-                setattr(owner, name, before)
-
-
-@contextmanager
-def attach(
-    pipe: Any, adapter: ModelAdapter, method: VelocityMethod, *, full_history: bool = False
-) -> Iterator[Session]:
+def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, full_history: bool = False) -> Iterator[Session]:
     """Run the pipeline calls of this block with ``method``; with CPU offload, one call a block.
 
     Args:
@@ -193,15 +230,32 @@ def attach(
     for name in adapter.denoisers:
         if not isinstance(getattr(pipe, name, None), torch.nn.Module):
             raise ValueError(f"{type(pipe).__name__} has no denoiser {name!r}; check the adapter {adapter.name!r}")
-    scheduler = pipe.scheduler
-    session = Session(method, torch.device(getattr(pipe, "_execution_device", pipe.device)), full_history)
-    with ExitStack() as overrides:
-        for owner, name, replacement in [
-            (scheduler, "set_timesteps", session.wrap_set_timesteps(scheduler.set_timesteps, scheduler)),
-            (scheduler, "step", session.wrap_step(scheduler.step, scheduler)),
-            *((d, "forward", session.wrap_forward(d.forward)) for d in (getattr(pipe, n) for n in adapter.denoisers)),
-        ]:
-            overrides.enter_context(_override(owner, name, replacement))
+    device = torch.device(getattr(pipe, "_execution_device", pipe.device))
+    session = Session(method, adapter, device, full_history)
+    with ExitStack() as exits:
+        if isinstance(method, ExternalMethod):
+            exits.callback(method.disable, pipe)
+            method.enable(pipe)
+        for owner, name, replacement in list(_overrides(pipe, adapter, session)):
+            exits.enter_context(override(owner, name, replacement))
         yield session
-    if session.run.counters.nfe == 0:
+    if session.run.counters.denoiser_calls == 0 or session.run.index == 0:
         raise RuntimeError(f"{type(pipe).__name__} set its timesteps but took no step that the session saw")
+
+
+def _overrides(pipe: Any, adapter: ModelAdapter, session: Session) -> Iterator[Override]:
+    """All that the session and the method's seams put on the pipeline."""
+    scheduler, method = pipe.scheduler, session.method
+    yield Override(scheduler, "set_timesteps", session.wrap_set_timesteps(scheduler.set_timesteps, scheduler))
+    yield Override(scheduler, "step", session.wrap_step(scheduler.step, scheduler))
+    for name in adapter.denoisers:
+        denoiser = getattr(pipe, name)
+        yield Override(denoiser, "forward", session.wrap_forward(denoiser.forward, denoiser))
+        if isinstance(method, FeatureMethod):
+            yield from FeatureSeam(session, method, name, adapter.blocks(denoiser)).overrides()
+        if isinstance(method, ResidualMethod):
+            for blocks in adapter.block_lists(denoiser, fused=method.fused):
+                share = len(blocks) / len(adapter.blocks(denoiser))
+                yield from ResidualSeam(session, method, name, blocks, share).overrides()
+        if isinstance(method, ExternalMethod) and adapter.stacks:
+            yield from Watch(session, adapter.blocks(denoiser)).overrides()

@@ -12,7 +12,8 @@ from experiments.plan import plan_request
 from meancache.planner import PlanRequest
 
 NEEDED = {"method=meancache_plan": ["plan=x.json"]}
-CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
+CHOICES = [f"{p.parent.name}={p.stem}" for p in sorted(CONF.glob("*/*.yaml")) if p.parent.name != "calibration"]
+CALIBRATIONS = [path.stem.split("-") for path in sorted((CONF / "calibration").glob("*.yaml"))]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -22,6 +23,17 @@ def test_every_yaml_composes_and_says_how_it_is_used(choice):
     group, name = choice.split("=")
     head = (CONF / group / f"{name}.yaml").read_text().splitlines()[:2]
     assert any(line.startswith("# python run.py") and choice in line for line in head)
+
+
+@pytest.mark.parametrize(("model", "method"), CALIBRATIONS)
+def test_every_calibration_serves_its_model_and_method_and_names_its_source(model, method):
+    assert plan_request(compose_config([f"model={model}", f"method={method}"])) is None
+    assert (CONF / "calibration" / f"{model}-{method}.yaml").read_text().startswith("# ")
+
+
+def test_a_method_without_calibration_for_the_model_says_so():
+    with pytest.raises(ValueError, match="nothing is calibrated for method=teacache on model=random"):
+        compose_config(["method=teacache", "threshold=1", "model.name=random", "~calibration"])
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)

@@ -51,7 +51,7 @@ def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
     method = method_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule=rule)
     first, session = attached(random_pipeline, method)
     branches = 2 if "qwen" in type(random_pipeline.pipe).__name__.lower() else 1
-    assert session.run.counters.nfe == 5
+    assert session.run.nfe == 5
     assert session.run.counters.denoiser_calls == 5 * branches
     with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), method) as session:
         random_pipeline.run(7)  # another prompt in between leaves nothing behind
@@ -62,7 +62,7 @@ def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
 def test_qwen_without_guidance_calls_the_denoiser_once_a_step(random_qwen):
     method = method_of(random_qwen, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule="release")
     _, session = attached(random_qwen, method, true_cfg_scale=1.0)
-    assert session.run.counters.denoiser_calls == session.run.counters.nfe == 5
+    assert session.run.counters.denoiser_calls == session.run.nfe == 5
 
 
 def test_detaching_restores_everything_even_after_an_error(random_pipeline):
@@ -127,7 +127,7 @@ def test_bfloat16_stays_near_float32(random_pipeline, device):
 
     rounded, session = attached(type(random_pipeline)(pipe, inputs), method)
     assert rounded.dtype == torch.bfloat16
-    assert session.run.counters.nfe == 5
+    assert session.run.nfe == 5
     assert (rounded.cpu().float() - exact).norm() < 0.05 * exact.norm()
 
 
