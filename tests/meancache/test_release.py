@@ -23,7 +23,7 @@ VARIANTS = {
 
 def transcription(pipeline, sigmas, nodes, orders) -> torch.Tensor:
     transformer = copy.deepcopy(pipeline.pipe.transformer).double()
-    inputs = pipeline.inputs(0, 50)
+    inputs = pipeline.inputs(0)
     x = torch.randn(1, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     x = x.view(1, 4, 4, 2, 4, 2).permute(0, 2, 4, 1, 3, 5).reshape(1, 16, 16).double()
 

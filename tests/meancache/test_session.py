@@ -9,27 +9,14 @@ import torch
 from meancache.adapters import ModelAdapter, adapter_for
 from meancache.method import Full, MeanCache
 from meancache.plan import Plan
-from meancache.schedule import Schedule
 from meancache.session import attach
-
-NUM_STEPS = 12
-
-
-def schedule_of(pipeline: Any, num_steps: int = NUM_STEPS) -> Schedule:
-    with attach(pipeline.pipe, adapter_for(pipeline.pipe), Full()) as session:
-        pipeline.run(num_steps=num_steps)
-    return session.run.schedule
+from tests.pipelines import NUM_BRANCHES, NUM_STEPS, RandomPipeline, attached, schedule_of
 
 
 def method_of(
     pipeline: Any, nodes: tuple[int, ...], orders: tuple[int, ...] | None = None, rule: str = "paper"
 ) -> MeanCache:
     return MeanCache(Plan("random", schedule_of(pipeline), nodes, orders or (1,) * len(nodes), rule))
-
-
-def attached(pipeline: Any, method: Any, *seeds: int, **options: Any) -> tuple[torch.Tensor, Any]:
-    with attach(pipeline.pipe, adapter_for(pipeline.pipe), method) as session:
-        return pipeline.run(*seeds, **options), session
 
 
 def test_full_is_bit_identical_to_the_bare_pipeline_twice(random_pipeline):
@@ -50,9 +37,8 @@ def test_budget_of_all_steps_is_bit_identical(random_pipeline, rule):
 def test_runs_repeat_exactly_and_nfe_is_the_budget(random_pipeline, rule):
     method = method_of(random_pipeline, (0, 1, 4, 6, 9), (1, 1, 2, 4, 5), rule=rule)
     first, session = attached(random_pipeline, method)
-    branches = 2 if "qwen" in type(random_pipeline.pipe).__name__.lower() else 1
     assert session.run.nfe == 5
-    assert session.run.counters.denoiser_calls == 5 * branches
+    assert session.run.counters.denoiser_calls == 5 * NUM_BRANCHES[session.adapter.name]
     with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), method) as session:
         random_pipeline.run(7)  # another prompt in between leaves nothing behind
         assert torch.equal(random_pipeline.run(), first)
@@ -118,15 +104,18 @@ def test_bfloat16_stays_near_float32(random_pipeline, device):
     exact, _ = attached(random_pipeline, method)
     pipe = deepcopy(random_pipeline.pipe).to(device, torch.bfloat16)
 
-    def inputs(seed: int, num_steps: int) -> dict[str, Any]:
-        values = random_pipeline.inputs(seed, num_steps)
-        tensors = {key: value.to(device) for key, value in values.items() if torch.is_tensor(value)}
-        return values | {
-            key: value.bfloat16() if value.is_floating_point() else value for key, value in tensors.items()
-        }
+    def rounded_value(value: Any) -> Any:
+        if isinstance(value, list):
+            return [rounded_value(item) for item in value]
+        if not torch.is_tensor(value):
+            return value
+        return value.to(device, torch.bfloat16 if value.is_floating_point() else value.dtype)
 
-    rounded, session = attached(type(random_pipeline)(pipe, inputs), method)
-    assert rounded.dtype == torch.bfloat16
+    def inputs(seed: int) -> dict[str, Any]:
+        return {key: rounded_value(value) for key, value in random_pipeline.inputs(seed).items()}
+
+    rounded, session = attached(RandomPipeline(pipe, inputs), method)
+    assert next(pipe.transformer.parameters()).dtype == torch.bfloat16
     assert session.run.nfe == 5
     assert (rounded.cpu().float() - exact).norm() < 0.05 * exact.norm()
 
