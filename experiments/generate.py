@@ -27,7 +27,7 @@ from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
 from meancache.prompts import Sample, load_prompts
-from meancache.protocols import VelocityMethod
+from meancache.protocols import Method
 from meancache.session import Session, attach
 from meancache.timing import now, peak_memory_mib, reset_peak_memory
 
@@ -72,7 +72,7 @@ def run_folder(config: RunConfig, plan: Plan | None) -> Path:
     return Path(config.output) / "runs" / name
 
 
-def generate(config: RunConfig, method: VelocityMethod, plan: Plan | None) -> Path:
+def generate(config: RunConfig, method: Method, plan: Plan | None) -> Path:
     """Make what is missing of the run. Returns its folder; DONE is in it once all shards are."""
     log.info("%s", config.label)
     samples = {sample.name: sample for sample in samples_of(config)}
@@ -100,7 +100,7 @@ def _describe(config: RunConfig, folder: Path, plan: Plan | None) -> None:
             write_atomic(folder / name, text)
 
 
-def _generate(config: RunConfig, method: VelocityMethod, store: SampleStore, samples: Sequence[Sample]) -> None:
+def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Sequence[Sample]) -> None:
     pipe = load_pipeline(config.model, config.runtime)
     size = config.runtime.batch_size
     batches = [samples[start : start + size] for start in range(0, len(samples), size)]
@@ -118,7 +118,7 @@ def _generate(config: RunConfig, method: VelocityMethod, store: SampleStore, sam
 def call_pipeline(
     config: RunConfig,
     pipe: Any,
-    method: VelocityMethod,
+    method: Method,
     batch: Sequence[Sample],
     *,
     full_history: bool = False,

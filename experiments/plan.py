@@ -11,7 +11,7 @@ from experiments.generate import num_steps
 from meancache.config import RunConfig
 from meancache.plan import Plan
 from meancache.planner import PlanRequest, plan_path
-from meancache.protocols import VelocityMethod
+from meancache.protocols import Method
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def plan_request(config: RunConfig) -> PlanRequest | Plan | None:
     return request
 
 
-def build_method(config: RunConfig, request: PlanRequest | Plan | None) -> tuple[VelocityMethod, Plan | None]:
+def build_method(config: RunConfig, request: PlanRequest | Plan | None) -> tuple[Method, Plan | None]:
     """The method, and the plan it follows if it has one."""
     node = {key: value for key, value in config.method.items() if key not in ("name", "plan")}
     if request is None:

@@ -9,6 +9,7 @@ from experiments.calibrate import calibrate, calibration_samples
 from experiments.evaluate import evaluate
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
+from experiments.fit import fit
 from experiments.generate import generate, run_folder, samples_of
 from experiments.plan import build_method, plan_request
 from meancache.artifacts import make_folder, write_atomic
@@ -45,6 +46,9 @@ def run_stages(config: RunConfig) -> Outcome | None:
         return config.stage in ("all", stage)
 
     request = _check_early(config)
+    if config.stage == "fit":
+        fit(config)
+        return None
     if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
         folder = calibrate(config)
         if config.stage == "calibrate" or not (folder / "map.safetensors").exists():

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-STAGES = ("all", "calibrate", "plan", "generate", "evaluate", "tabulate")
+STAGES = ("all", "calibrate", "fit", "plan", "generate", "evaluate", "tabulate")
 
 
 @dataclass
@@ -141,7 +141,7 @@ def parse_config(config: DictConfig) -> RunConfig:
     if "${calibration." in OmegaConf.to_yaml(config.method, resolve=False) and "calibration" not in config:
         raise ValueError(
             f"nothing is calibrated for method={config.method.name} on model={config.model.name}: there is no "
-            f"conf/calibration/<model>-{config.method.name}.yaml; make it with stage=calibrate"
+            f"conf/calibration/<model>-{config.method.name}.yaml; make it with `python run.py stage=fit`"
         )
     known = set(RunConfig.__dataclass_fields__) - {"resolved"}
     used = OmegaConf.to_yaml(config.method, resolve=False)

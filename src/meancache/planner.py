@@ -23,7 +23,8 @@ class PlanRequest:
 
     Args:
         budget: B, the most computed steps.
-        gamma: peak-suppression exponent, >= 1; 1 is the ordinary shortest path.
+        gamma: peak-suppression exponent, >= 1; 1 is the ordinary shortest path, inf the lexicographic minimax path
+            of LeMiCa: the largest cost as small as can be, then the second largest, and so on.
         spans: spans K the JVP may use besides the plain hold, each >= 2.
         max_gap: longest edge in steps, or None for no limit.
         cost: "velocity" is Eq. (13); "displacement" multiplies it by |s - t|, the error of the latents it causes.
@@ -45,7 +46,7 @@ class PlanRequest:
         object.__setattr__(self, "spans", tuple(self.spans))
         if not _whole(self.budget) or self.budget < 1:
             raise ValueError(f"budget must be a whole number >= 1, got {self.budget!r}")
-        if isinstance(self.gamma, bool) or not isinstance(self.gamma, int | float) or not 1 <= self.gamma < np.inf:
+        if isinstance(self.gamma, bool) or not isinstance(self.gamma, int | float) or not self.gamma >= 1:
             raise ValueError(f"gamma must be a number >= 1, got {self.gamma!r}")
         if any(not _whole(span) or span < 2 for span in self.spans):
             raise ValueError(f"spans must be whole numbers >= 2 (the hold, K = 1, is always there), got {self.spans!r}")
@@ -103,8 +104,42 @@ def shortest_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int],
     return path[::-1], float(totals[edges])
 
 
+def minimax_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], float]:
+    """Path 0 -> T with at most ``budget`` edges whose weights, sorted downwards, come first in lexicographic order.
+
+    The limit of :func:`shortest_path` over weights to the power gamma for gamma to infinity; exact, since putting the
+    same weight into two sorted lists of equal length keeps their order. Arguments, errors and result as there, but
+    that the second result is the largest weight.
+    """
+    size = len(weights)
+    nowhere: tuple[float, ...] = (np.inf,)
+    best: list[tuple[float, ...]] = [()] + [nowhere] * (size - 1)  # sorted downwards, of paths with `edges` edges
+    parents: list[list[int]] = []
+    totals = [nowhere]
+    for _ in range(min(budget, size - 1)):
+        reached, came_from = [nowhere] * size, [0] * size
+        for end in range(1, size):
+            for start in range(end):
+                if best[start] == nowhere or weights[start, end] == np.inf:
+                    continue
+                candidate = tuple(sorted((*best[start], float(weights[start, end])), reverse=True))
+                if reached[end] == nowhere or candidate < reached[end]:
+                    reached[end], came_from[end] = candidate, start
+        best = reached
+        parents.append(came_from)
+        totals.append(best[-1])
+    longest = len(totals)
+    edges = min(range(longest), key=lambda count: ((*totals[count], *(0.0,) * (longest - len(totals[count]))), -count))
+    if totals[edges] == nowhere:
+        raise ValueError(f"no path has {budget} edges or fewer")
+    path = [size - 1]
+    for came_from in reversed(parents[:edges]):
+        path.append(came_from[path[-1]])
+    return path[::-1], totals[edges][0]
+
+
 def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
-    """The plan of least sum of cost^gamma, Eq. (15).
+    """The plan of least sum of cost^gamma, Eq. (15), or of least largest cost.
 
     Raises:
         ValueError: the request does not fit the map, or no path keeps both limits.
@@ -121,7 +156,11 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
     if request.max_gap is not None:
         costs = np.where(length <= request.max_gap, costs, np.inf)
     scale = max(costs[np.isfinite(costs)].max(initial=0.0), np.finfo(float).tiny)  # the best path does not depend on it
-    path, total = shortest_path((costs / scale) ** request.gamma, request.budget)
+    if request.gamma == np.inf:
+        path, total = minimax_path(costs, request.budget)
+    else:
+        path, total = shortest_path((costs / scale) ** request.gamma, request.budget)
+        total *= scale**request.gamma
     return Plan(
         model=stability.model,
         schedule=schedule,
@@ -130,7 +169,7 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         rule=request.rule,
         gamma=float(request.gamma),
         cost_kind=request.cost,
-        cost=total * scale**request.gamma,
+        cost=total,
         source=f"stability map {stability.digest} of {len(stability.samples)} samples",
     )
 

@@ -107,6 +107,7 @@ class ResidualMethod(Protocol):
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError if it cannot run on this sigma grid."""
+        return None
 
     def restarts(self, step: Step) -> bool:
         """Whether a computed call throws the probe's blocks away and runs them once more."""
@@ -161,6 +162,7 @@ class FeatureMethod(Protocol):
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError if it cannot run on this sigma grid."""
+        return None
 
     def new_features(self, seed: int) -> Any:
         """State of one denoiser, branch and block at the start of a run; ``seed`` tells them apart."""

@@ -1,0 +1,63 @@
+"""Fit: full runs on prompts x seeds -> the constants of TeaCache and MagCache for this model, in conf/calibration.
+
+Shardable and resumable like the stability map; each sample's measurements are kept, and the fit reads all of them.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from baselines.block_changes import BlockChanges, Changes, magcache_ratios, teacache_coefficients
+from experiments.calibrate import calibration_samples
+from experiments.generate import call_pipeline, model_identity
+from meancache.artifacts import SampleStore, content_hash, fill, make_folder, write_atomic
+from meancache.config import RunConfig
+from meancache.pipelines import load_pipeline
+from meancache.progress import track
+from meancache.prompts import Sample
+
+log = logging.getLogger(__name__)
+
+CONSTANTS = Path(__file__).parents[1] / "conf" / "calibration"
+DIGITS = 6
+
+
+def fit(config: RunConfig) -> Path | None:
+    """Measure what is missing and write the constants. Returns their folder, None while other shards are at work."""
+    samples = {sample.name: sample for sample in calibration_samples(config)}
+    identity = {"model": model_identity(config), "samples": [(s.name, s.prompt.text) for s in samples.values()]}
+    folder = Path(config.output) / "calibration" / f"{config.model.name}-blocks-{content_hash(identity)}"
+    store = SampleStore(folder, ".changes.json")
+
+    def make(missing: list[str]) -> None:
+        write_atomic(store.folder / "config.yaml", OmegaConf.to_yaml(config.resolved))
+        _measure(config, store, [samples[name] for name in missing])
+
+    if not fill(store, list(samples), make, (config.shard.index, config.shard.count)):
+        log.info("%s waits for other shards; when all are done, run stage=fit once more", store.folder)
+        return None
+    changes = [Changes.from_json(store.payload(name).read_text()) for name in samples]
+    target = make_folder(Path(config.publish) if config.publish else CONSTANTS)
+    made = f"stage=fit, {config.model.num_steps} steps, {len(samples)} samples of {config.calibrate.file}"
+    for method, key, numbers in [
+        ("teacache", "coefficients", teacache_coefficients(changes)),
+        ("magcache", "ratios", magcache_ratios(changes)),
+    ]:
+        path = target / f"{config.model.name}-{method}.yaml"
+        write_atomic(path, f"# {made}\n{key}: {json.dumps([float(f'{number:.{DIGITS}g}') for number in numbers])}\n")
+        log.info("%s", path)
+    return target
+
+
+def _measure(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:
+    pipe = load_pipeline(config.model, config.runtime)
+    size = config.calibrate.batch_size
+    batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+    for batch in track(batches, description="fit", total=len(batches)):
+        method = BlockChanges()
+        call_pipeline(config, pipe, method, batch, output_type="latent")
+        for sample, changes in zip(batch, method.changes()):
+            store.put(sample.name, changes.to_json().encode(), {"prompt": sample.prompt.text, "seed": sample.seed})

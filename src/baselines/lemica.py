@@ -1,0 +1,73 @@
+"""LeMiCa: reuse the residual on a schedule fixed beforehand, planned so that the worst gap is as good as can be.
+
+Paper: "LeMiCa: Lexicographic Minimax Path Caching for Efficient Diffusion-Based Video Generation", arXiv 2511.00090.
+Upstream: UnicomAI/LeMiCa (inference scripts with hard-coded step lists; the planner is not released).
+
+The planner is ours: `PlanRequest(gamma=inf)` minimises the largest edge cost, then the second largest, and so on. It
+differs from the paper in the weights: theirs is the error of the final latents when one segment is cached, replayed for
+every edge; ours are the hold costs of the stability map, Eq. (13) of MeanCache, which one full run gives for all edges.
+Only the image residual is kept: what the text stream holds after the last block is never read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from meancache.plan import Plan
+from meancache.protocols import Probe, ResidualMethod, Streams
+from meancache.schedule import Schedule, Step
+
+
+@dataclass
+class _State:
+    residual: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LeMiCa(ResidualMethod):
+    """Compute the steps of a list, reuse the last residual at all others.
+
+    Args:
+        steps: computed steps, rising from 0.
+        num_steps: length of the run the list was made for; it is meaningless for another.
+        plan: the plan the list is from, if our planner made it.
+
+    Raises:
+        ValueError: not a rising list from 0, or one that reaches beyond the run.
+    """
+
+    steps: Sequence[int]
+    num_steps: int = 50
+    plan: Plan | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        rising = all(a < b for a, b in zip(self.steps, self.steps[1:]))
+        if not self.steps or self.steps[0] != 0 or not rising or self.steps[-1] >= self.num_steps:
+            raise ValueError(f"steps must rise from 0 and stay below {self.num_steps}, got {list(self.steps)}")
+
+    @classmethod
+    def follow(cls, plan: Plan) -> "LeMiCa":
+        """The method that computes a plan's nodes."""
+        return cls(plan.nodes, plan.schedule.num_steps, plan)
+
+    def check(self, schedule: Schedule) -> None:
+        if self.plan is not None:
+            self.plan.check(schedule)
+        elif schedule.num_steps != self.num_steps:
+            raise ValueError(f"this step list is for {self.num_steps} steps, but the run has {schedule.num_steps}")
+
+    def new_state(self) -> Any:
+        return _State()
+
+    def computes(self, step: Step, state: _State, probe: Probe) -> bool:
+        return step.index in self.steps
+
+    def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
+        state.residual = out.hidden - probe.entry.hidden
+
+    def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
+        assert state.residual is not None
+        return Streams(probe.entry.hidden + state.residual, probe.entry.encoder)
