@@ -1,4 +1,4 @@
-"""What all tests share: one thread, GPU tests skipped where there is none, and the tiny pipelines of tests/pipelines."""
+"""What all tests share: one thread, GPU tests skipped where there is no GPU, tiny pipelines."""
 
 import pytest
 import torch

@@ -53,7 +53,7 @@ def _batched(values: list[Any]) -> Any:
     """Tensors and lists (Z-Image's prompts) of several prompts as one; settings as they are."""
     if torch.is_tensor(values[0]):
         return torch.cat(values)
-    return sum(values, []) if isinstance(values[0], list) else values[0]
+    return [item for value in values for item in value] if isinstance(values[0], list) else values[0]
 
 
 def _random(seed: int, *shape: int) -> torch.Tensor:
