@@ -11,11 +11,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.errors import one_line
+from experiments.match import with_matched_threshold
 from experiments.stages import Outcome, run_stages
 from experiments.tabulate import FAILURE, make_table, publish, remember, show
 from experiments.track import report, tracker_of
 from meancache.artifacts import write_atomic
-from meancache.config import parse_config
 
 log = logging.getLogger(__name__)
 TRACEBACK_WANTED = "HYDRA_FULL_ERROR" in os.environ
@@ -46,7 +46,7 @@ def main(config: DictConfig) -> None:
 
 
 def run_job(config: DictConfig) -> Outcome | None:
-    run_config = parse_config(config)
+    run_config = with_matched_threshold(config)
     with tracker_of(run_config) as tracker:
         outcome = run_stages(run_config)
         if outcome is not None:

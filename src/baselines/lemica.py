@@ -9,7 +9,7 @@ every edge; ours are the hold costs of the stability map, Eq. (13) of MeanCache,
 Only the image residual is kept: what the text stream holds after the last block is never read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,13 @@ class LeMiCa(ResidualMethod):
     def follow(cls, plan: Plan) -> "LeMiCa":
         """The method that computes a plan's nodes."""
         return cls(plan.nodes, plan.schedule.num_steps, plan)
+
+    @classmethod
+    def released(cls, lists: Mapping[str, Sequence[int]], budget: int) -> "LeMiCa":
+        """The method with one of upstream's lists for 50 steps, named by their length."""
+        if str(budget) not in lists:
+            raise ValueError(f"there is no released list with budget {budget}, only with {', '.join(lists)}")
+        return cls(lists[str(budget)])
 
     def check(self, schedule: Schedule) -> None:
         if self.plan is not None:

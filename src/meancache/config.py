@@ -24,6 +24,8 @@ class ModelConfig:
         num_steps: solver steps of the reference run.
         suite: prompt suite it is measured on, or null if you must name one.
         calibration_suite: prompt suite it is calibrated on, likewise.
+        thresholds: "given", or "searched" where ``match_nfe`` asks for it: thresholds of the literature do not carry
+            over to this model.
         batch_size: pictures at once where no time is taken.
         call: arguments of every pipeline call (size, guidance, ...).
     """
@@ -38,6 +40,7 @@ class ModelConfig:
     num_steps: int
     suite: str | None
     calibration_suite: str | None
+    thresholds: str
     batch_size: int
     call: dict[str, Any]
 
@@ -124,6 +127,8 @@ class RunConfig:
     tracking: TrackingConfig
     runtime: RuntimeConfig
     shard: ShardConfig
+    match_nfe: float | None
+    paper: str | None
     output: str
     publish: str | None
     resolved: dict[str, Any] = field(default_factory=dict)
@@ -161,6 +166,10 @@ def parse_config(config: DictConfig) -> RunConfig:
 def _check(config: RunConfig) -> None:
     if config.stage not in STAGES:
         raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {config.stage!r}")
+    if config.model.thresholds not in ("given", "searched"):
+        raise ValueError(f"model.thresholds must be given or searched, got {config.model.thresholds!r}")
+    if config.match_nfe is not None and not 1 <= config.match_nfe <= config.model.num_steps:
+        raise ValueError(f"match_nfe must lie between 1 and {config.model.num_steps}, got {config.match_nfe}")
     if not 0 <= config.shard.index < config.shard.count:
         raise ValueError(f"shard.index must be in 0..{config.shard.count - 1}, got {config.shard.index}")
     if config.runtime.offload not in ("none", "model", "sequential"):
