@@ -1,0 +1,198 @@
+"""Every method on every model family: what it must never change, and what it must leave behind: nothing.
+
+A new method is one row of ``METHODS``.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+from baselines.dicache import DiCache
+from baselines.lemica import LeMiCa
+from baselines.magcache import MagCache
+from baselines.teacache import TeaCache
+from meancache.adapters import adapter_for
+from meancache.method import Full, MeanCache
+from meancache.plan import Plan
+from meancache.protocols import FeatureMethod, Method, ResidualMethod
+from meancache.session import Session, attach
+from tests.pipelines import NUM_BRANCHES, RandomPipeline, attached, random_pipeline_of, schedule_of
+
+STEPS = 6
+NODES = (0, 1, 4)
+LINEAR = (0, 0, 0, 1, 0)  # TeaCache's rescaling that changes nothing
+
+
+class Row(NamedTuple):
+    """A method as the matrix tries it.
+
+    Attributes:
+        sparse: settings that skip.
+        never_skips: settings that must not change a bit.
+        nfe: of ``sparse``, None where the sample decides.
+        random: its branches draw random numbers of their own.
+    """
+
+    sparse: Callable[[RandomPipeline], Method]
+    never_skips: Callable[[RandomPipeline], Method]
+    nfe: int | None = None
+    random: bool = False
+
+
+def meancache(rule: str, nodes: tuple[int, ...], span: int) -> Callable[[RandomPipeline], Method]:
+    orders = tuple(min(span, max(node, 1)) for node in nodes)
+    return lambda pipeline: MeanCache(Plan("random", schedule_of(pipeline, STEPS), nodes, orders, rule))
+
+
+def same(method: Method) -> Callable[[RandomPipeline], Method]:
+    """The same settings for every pipeline."""
+    return lambda pipeline: method
+
+
+ALL = tuple(range(STEPS))
+METHODS = {
+    "full": Row(same(Full()), same(Full()), STEPS),
+    "meancache-paper": Row(meancache("paper", NODES, 3), meancache("paper", ALL, 3), 3),
+    "meancache-release": Row(meancache("release", NODES, 3), meancache("release", ALL, 3), 3),
+    "teacache": Row(same(TeaCache(0.4, LINEAR)), same(TeaCache(0.0, LINEAR))),
+    "magcache": Row(
+        same(MagCache(0.1, [1.0, 0.99] * 3, max_skips=1)), same(MagCache(0.1, [1.0, 0.99] * 3, retention=1.0)), 3
+    ),
+    "lemica": Row(same(LeMiCa(NODES, STEPS)), same(LeMiCa(ALL, STEPS)), 3),
+    "dicache": Row(same(DiCache(0.4)), same(DiCache(0.0))),
+    "dicache-restarts": Row(same(DiCache(0.4, resumes=False)), same(DiCache(0.0, resumes=False))),
+}
+
+
+@pytest.fixture(params=METHODS)
+def row(request: pytest.FixtureRequest) -> Row:
+    return METHODS[request.param]
+
+
+@functools.cache
+def bare(pipeline: RandomPipeline) -> torch.Tensor:
+    return pipeline.run(num_steps=STEPS)
+
+
+class Sparse(NamedTuple):
+    """One run with settings that skip; ``computed`` is how often the first block that may be skipped really ran."""
+
+    latents: torch.Tensor
+    session: Session
+    computed: int
+
+
+@functools.cache
+def sparse(pipeline: RandomPipeline, row: Row) -> Sparse:
+    method, calls = row.sparse(pipeline), []
+    with first_skippable(pipeline, method).register_forward_hook(lambda *_: calls.append(1)):
+        latents, session = attached(pipeline, method, num_steps=STEPS)
+    return Sparse(latents, session, len(calls))
+
+
+def attributes(pipeline: RandomPipeline) -> list[set[str]]:
+    """Names on the instances that seams may override."""
+    return [
+        set(vars(owner)) for owner in (pipeline.pipe, pipeline.pipe.scheduler, *pipeline.pipe.transformer.modules())
+    ]
+
+
+def prompts_alike(pipeline: RandomPipeline) -> dict[str, Any]:
+    """Inputs whose negative prompt is the prompt: guidance adds nothing, to the bit."""
+    inputs = pipeline.inputs(0)
+    return {f"negative_{name}": inputs[name] for name in inputs if f"negative_{name}" in inputs}
+
+
+def first_skippable(pipeline: RandomPipeline, method: Method) -> nn.Module:
+    """The query projection of the first block that the method may skip."""
+    stack, block = adapter_for(pipeline.pipe).blocks(pipeline.pipe.transformer)[getattr(method, "probe_depth", 0)]
+    attention = next(name for name, kind in stack.features.items() if kind.endswith("attention"))
+    return block.get_submodule(f"{attention}.to_q")
+
+
+def test_settings_that_never_skip_change_no_bit(random_pipeline, row):
+    latents, session = attached(random_pipeline, row.never_skips(random_pipeline), num_steps=STEPS)
+    assert torch.equal(latents, bare(random_pipeline))
+    assert session.run.nfe == STEPS
+
+
+def test_nfe_is_what_really_ran(random_pipeline, row):
+    latents, session, computed = sparse(random_pipeline, row)
+    assert session.run.nfe == computed / session.run.num_branches
+    if row.nfe is None:
+        assert 1 < session.run.nfe < STEPS
+    else:
+        assert session.run.nfe == row.nfe
+    assert torch.isfinite(latents).all()
+    assert torch.equal(latents, bare(random_pipeline)) == (row.nfe == STEPS)
+
+
+def test_a_run_knows_nothing_of_those_before_it_and_detaching_restores(random_pipeline, row):
+    expected, before, first = bare(random_pipeline), attributes(random_pipeline), sparse(random_pipeline, row)
+    with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), row.sparse(random_pipeline)) as session:
+        assert not torch.equal(random_pipeline.run(7, num_steps=STEPS), first.latents)
+        assert torch.equal(random_pipeline.run(num_steps=STEPS), first.latents)
+    assert session.run.works == first.session.run.works
+    assert attributes(random_pipeline) == before
+    assert torch.equal(random_pipeline.run(num_steps=STEPS), expected)
+
+
+def test_branches_have_states_of_their_own(random_pipeline, row):
+    session = sparse(random_pipeline, row).session
+    branches = range(NUM_BRANCHES[session.adapter.name])
+    assert session.run.num_branches == len(branches)
+    reaches_in = isinstance(session.method, ResidualMethod | FeatureMethod)
+    assert {key[-1] for key in session.run.states} == (set(branches) if reaches_in else set())
+
+
+@pytest.mark.parametrize("family", [family for family, count in NUM_BRANCHES.items() if count > 1])
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if not row.random])
+def test_a_branch_does_not_see_the_other(family, name):
+    """With both prompts alike a guided run is the run without guidance: else one branch has touched the other."""
+    pipeline = random_pipeline_of(family)
+    method = METHODS[name].sparse(pipeline)
+    guided, session = attached(pipeline, method, num_steps=STEPS, **prompts_alike(pipeline))
+    scale = "true_cfg_scale" if family == "qwen_image" else "guidance_scale"
+    single, alone = attached(pipeline, method, num_steps=STEPS, **{scale: 1.0})
+    assert (session.run.num_branches, alone.run.num_branches) == (2, 1)
+    torch.testing.assert_close(guided, single, rtol=1e-5, atol=1e-5)
+    assert session.run.nfe == alone.run.nfe
+
+
+def test_an_interrupt_leaves_nothing_behind(random_pipeline, row):
+    expected, before = sparse(random_pipeline, row).latents, attributes(random_pipeline)
+
+    def interrupt(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if index == 2:
+            raise KeyboardInterrupt
+        return tensors
+
+    with pytest.raises(KeyboardInterrupt):
+        attached(random_pipeline, row.sparse(random_pipeline), num_steps=STEPS, callback_on_step_end=interrupt)
+    assert attributes(random_pipeline) == before
+    again, _ = attached(random_pipeline, row.sparse(random_pipeline), num_steps=STEPS)
+    assert torch.equal(again, expected)
+
+
+def test_compiled_blocks_are_skipped_too(random_flux):
+    """Regional compilation calls blocks past their forward; the seam has to be in front of it."""
+    method, transformer = TeaCache(0.4, LINEAR), random_flux.pipe.transformer
+    expected, eager = attached(random_flux, method, num_steps=STEPS)
+    names = attributes(random_flux)
+    transformer.compile_repeated_blocks(fullgraph=False, backend="eager")
+    try:
+        compiled = attributes(random_flux)
+        latents, session = attached(random_flux, method, num_steps=STEPS)
+        assert attributes(random_flux) == compiled != names
+    finally:
+        for _, block in adapter_for(random_flux.pipe).blocks(transformer):
+            del block._compiled_call_impl
+        torch._dynamo.reset()
+    assert attributes(random_flux) == names
+    assert session.run.nfe == eager.run.nfe < STEPS
+    assert session.run.works == eager.run.works
+    torch.testing.assert_close(latents, expected, rtol=1e-6, atol=1e-6)
