@@ -1,0 +1,38 @@
+"""The step rule that TaylorSeer, ToCa and DuCa share: after a warm-up, every ``interval``-th step is full."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Full steps are 0, ..., E - 1, then E - 1 + N, E - 1 + 2 N, ...; the last step has no rule of its own.
+
+    Args:
+        interval: N; steps from one full step to the next.
+        first_enhance: E; so many steps at the start are all full.
+
+    Raises:
+        ValueError: either is not a whole number >= 1.
+    """
+
+    interval: int
+    first_enhance: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("interval", "first_enhance"):
+            require_whole(name, getattr(self, name), at_least=1)
+
+    def since_full(self, index: int) -> int:
+        """Steps from the last full one to step ``index``; 0 at a full step."""
+        beyond = index - (self.first_enhance - 1)
+        return 0 if beyond < 0 else beyond % self.interval
+
+    def gap(self, index: int) -> int:
+        """Steps from the full step before to full step ``index``."""
+        return 1 if index < self.first_enhance else self.interval
+
+
+def require_whole(name: str, value: object, *, at_least: int) -> None:
+    """Raise ValueError unless ``value`` is a whole number of at least so much."""
+    if not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} must be a whole number >= {at_least}, got {value!r}")

@@ -1,0 +1,70 @@
+"""TaylorSeer-Lite: extrapolate the velocity itself over the steps between computed ones.
+
+Paper: "From Reusing to Forecasting: Accelerating Diffusion Models with TaylorSeers", arXiv 2503.06923.
+Upstream: none in Shenyi-Z/TaylorSeer; the name is that of ``use_lite_mode`` in diffusers' TaylorSeerCacheConfig.
+
+Differs from diffusers: that predicts the output of each guidance branch and guides the predictions, and still runs
+embedders and output layer; here the *guided* velocity is predicted and the denoiser does not run at all. The two agree
+where guidance is linear, but not under Qwen-Image's norm rescale. Computed steps and orders are those of the official
+TaylorSeer, not of diffusers, whose steps are off by one; the table is formed in float32, theirs in bfloat16.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from baselines.interval import Interval, require_whole
+from baselines.taylor import extrapolated, updated
+from meancache.schedule import Schedule, Step
+from meancache.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class TaylorSeerLite(Interval):
+    """Predict the guided velocity by the Taylor polynomial of its last computed steps, in step units.
+
+    Args:
+        interval: N; steps from one computed step to the next.
+        first_enhance: E; so many steps at the start are all computed.
+        order: O; of the polynomial, reached once O differences exist. 0 holds the last velocity.
+
+    Raises:
+        ValueError: interval or first_enhance below 1, or order below 0, or not whole.
+    """
+
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_whole("order", self.order, at_least=0)
+
+    @property
+    def history(self) -> int:
+        """Enough steps to hold the ``order + 1`` computed ones before any skipped step."""
+        return (self.order + 1) * self.interval - 1
+
+    def check(self, schedule: Schedule) -> None:
+        pass
+
+    def computes(self, step: Step) -> bool:
+        return self.since_full(step.index) == 0
+
+    def velocity(self, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
+        if computed is not None:
+            return computed
+        factors: list[Tensor] = []
+        for node, gap in self._nodes(step):
+            entry = trajectory[node]
+            assert entry.computed, f"step {node} was skipped"
+            order = self.order if node > self.first_enhance - 2 else 0  # no differences between warm-up steps
+            factors = updated(factors, entry.velocity.float(), gap, order)
+        return extrapolated(factors, self.since_full(step.index)).to(trajectory[-1].velocity.dtype)
+
+    def _nodes(self, step: Step) -> list[tuple[int, int]]:
+        """The last ``order + 1`` computed steps, oldest first, each with its gap to the one before."""
+        nodes: list[tuple[int, int]] = []
+        node = step.index - self.since_full(step.index)
+        while node >= 0 and len(nodes) <= self.order:
+            nodes.append((node, self.gap(node)))
+            node -= self.gap(node)
+        return nodes[::-1]
