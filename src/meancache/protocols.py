@@ -138,6 +138,7 @@ class Feature:
         layer: position in it.
         num_layers: length of it.
         module: name of the module in the block.
+        num_heads: heads that a value projection serves side by side; 1 for other kinds.
     """
 
     kind: str
@@ -145,6 +146,7 @@ class Feature:
     layer: int
     num_layers: int
     module: str
+    num_heads: int = 1
 
 
 @runtime_checkable

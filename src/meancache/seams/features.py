@@ -44,7 +44,7 @@ class FeatureSeam:
             for name, kind in stack.features.items():
                 if kind in self.method.kinds:
                     module = block.get_submodule(name)
-                    feature = Feature(kind, stack.name, layer, count, name)
+                    feature = Feature(kind, stack.name, layer, count, name, _num_heads(kind, block, name))
                     yield Override(module, "forward", self._wrap(position, feature, module.forward))
 
     def _wrap(self, position: int, feature: Feature, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,6 +67,12 @@ class FeatureSeam:
     def _compute(self, feature: Feature, original: Callable[..., Any], rows: Tensor) -> Any:
         self.session.run.work[f"tokens:{feature.stack}.{feature.module}"] += rows.shape[1]
         return original(rows)
+
+
+def _num_heads(kind: str, block: nn.Module, name: str) -> int:
+    """Heads of the attention that a value projection belongs to."""
+    attention: Any = block.get_submodule(name.rpartition(".")[0])
+    return attention.heads if kind.endswith("value") else 1
 
 
 def _joined(feature: Feature, output: Any) -> Any:
