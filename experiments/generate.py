@@ -23,15 +23,18 @@ from meancache.artifacts import (
     write_atomic,
 )
 from meancache.config import RunConfig
+from meancache.flops import pipeline_costs
 from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
 from meancache.prompts import Sample, load_prompts
-from meancache.protocols import Method
+from meancache.protocols import ExternalMethod, Method
 from meancache.session import Session, attach
 from meancache.timing import now, peak_memory_mib, reset_peak_memory
 
 log = logging.getLogger(__name__)
+
+FORMAT = 2  # of records: a run in another one is made again
 
 
 def samples_of(config: RunConfig) -> list[Sample]:
@@ -63,6 +66,7 @@ def run_folder(config: RunConfig, plan: Plan | None) -> Path:
     path = (plan.nodes, plan.orders, plan.rule, plan.schedule.sigmas) if plan else ()
     runtime = {"batch_size": config.runtime.batch_size, "threads": config.runtime.threads}
     identity = {
+        "format": FORMAT,
         "model": model_identity(config),
         "method": method | {"name": "", "path": path},
         "samples": [(sample.name, sample.prompt.text) for sample in samples_of(config)],
@@ -109,10 +113,11 @@ def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Se
     reset_peak_memory(torch.device(config.runtime.device))
     for batch in track(batches, description=str(config.method["name"]), total=len(batches)):
         images, session, seconds = call_pipeline(config, pipe, method, batch)
+        flops = sample_flops(config, pipe, session)
         for sample, image in zip(batch, images):
             buffer = BytesIO()
             image.save(buffer, format="PNG")
-            store.put(sample.name, buffer.getvalue(), _record(sample, session, seconds, len(batch)))
+            store.put(sample.name, buffer.getvalue(), _record(sample, session, seconds, len(batch), flops))
 
 
 def call_pipeline(
@@ -145,7 +150,28 @@ def call_pipeline(
     return output.images, session, seconds
 
 
-def _record(sample: Sample, session: Session, seconds: dict[str, float], batch_size: int) -> dict[str, Any]:
+def sample_flops(config: RunConfig, pipe: Any, session: Session) -> dict[str, float] | None:
+    """FLOPs of one sample of the session's latest run, or None where they are not known."""
+    size = config.model.call
+    if isinstance(session.method, ExternalMethod) or "height" not in size:
+        return None
+    try:
+        costs = pipeline_costs(
+            pipe,
+            height=size["height"],
+            width=size["width"],
+            num_frames=size.get("num_frames", 1),
+            text_tokens=session.run.text_tokens,
+        )
+    except ValueError as error:
+        log.debug("no FLOPs for %s: %s", config.model.name, error)
+        return None
+    return asdict(costs.run(session.run.works))
+
+
+def _record(
+    sample: Sample, session: Session, seconds: dict[str, float], batch_size: int, flops: dict[str, float] | None
+) -> dict[str, Any]:
     return {
         "prompt_index": sample.prompt.index,
         "prompt": sample.prompt.text,
@@ -158,4 +184,5 @@ def _record(sample: Sample, session: Session, seconds: dict[str, float], batch_s
         "device": device_name(session.device),
         "seconds": {stage: value / batch_size for stage, value in seconds.items()},
         "peak_memory_mib": peak_memory_mib(session.device),
+        "flops": flops,
     }

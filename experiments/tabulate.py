@@ -3,12 +3,14 @@
 import json
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import zip_longest
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
@@ -17,6 +19,7 @@ from eval.rows import row_from_run
 from eval.table import Table
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
+from experiments.figures.tradeoff import draw_tradeoff
 from experiments.stages import Outcome
 from meancache.artifacts import make_folder, write_atomic
 from meancache.plan import Plan
@@ -27,9 +30,12 @@ WIDTH_OF_LOGS = 150
 OUTCOME, FAILURE = "outcome.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
 
 
-def make_table(outcomes: Sequence[Outcome], metrics: Sequence[str], folder: Path) -> Table:
-    """One row a run, in the order given; written to ``folder`` as Markdown, CSV and JSON."""
+def make_table(
+    outcomes: Sequence[Outcome], metrics: Sequence[str], folder: Path, paper: Sequence[Mapping[str, float]] = ()
+) -> Table:
+    """One row a run, in the order given, with a paper's values; written to ``folder`` as Markdown, CSV and JSON."""
     rows = [row_from_run(o.run, o.reference, label=o.label, metrics=metrics) for o in outcomes]
+    rows = [replace(row, paper=values) for row, values in zip_longest(rows, paper, fillvalue={})]  # type: ignore
     references = [row_from_run(reference) for reference in dict.fromkeys(o.reference for o in outcomes)]
     told = [f"{row.label}, {row.denoise_seconds:.3f} s denoising a picture" for row in references]
     title = ", ".join(dict.fromkeys(row.model for row in references))
@@ -72,11 +78,12 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         jobs = sorted((job for job in folder.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
-        outcomes = [_recall(job / OUTCOME) for job in jobs if (job / OUTCOME).exists()]
+        done = [job for job in jobs if (job / OUTCOME).exists()]
+        outcomes = [_recall(job / OUTCOME) for job in done]
         failures = [f"job {job.name}: {(job / FAILURE).read_text()}" for job in jobs if (job / FAILURE).exists()]
         try:
             if outcomes:
-                _conclude(outcomes, config, folder)
+                _conclude(outcomes, config, folder, [int(job.name) for job in done])
         except (ValueError, OSError) as error:
             failures.append(f"table: {error}")
         if failures:
@@ -88,8 +95,20 @@ def _recall(file: Path) -> Outcome:
     return Outcome(Path(content["run"]), Path(content["reference"]), content["label"])
 
 
-def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path) -> None:
-    table = make_table(outcomes, config.metrics.names, folder)
+def paper_values(config: DictConfig, jobs: Sequence[int]) -> list[Mapping[str, float]]:
+    """A paper's values for these jobs, if there are any and they are for the model at hand."""
+    if config.paper is None:
+        return []
+    content = yaml.safe_load(Path(config.paper).read_text())
+    if content["model"] != config.model.name:
+        return []
+    if max(jobs) >= len(content["rows"]):
+        raise ValueError(f"{config.paper} has {len(content['rows'])} rows, but the sweep had more jobs")
+    return [content["rows"][job] for job in jobs]
+
+
+def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path, jobs: Sequence[int]) -> None:
+    table = make_table(outcomes, config.metrics.names, folder, paper_values(config, jobs))
     show(table, folder)
     references = list(dict.fromkeys(outcome.reference for outcome in outcomes))
     for number, reference in enumerate(references):
@@ -97,6 +116,8 @@ def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path) -> 
         name = "grid.png" if len(references) == 1 else f"grid-{number}.png"
         if runs:
             side_by_side(list(dict.fromkeys([reference, *runs])), folder / name, limit=4)
+    if sum(not row.reference for row in table.rows) > 1:
+        draw_tradeoff(table.rows, folder / "tradeoff.png")
     plans = [Plan.load(o.run / "plan.json") for o in outcomes if (o.run / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")

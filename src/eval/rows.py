@@ -26,9 +26,12 @@ class Row:
         total_seconds: median time of everything, per sample.
         speedup: the reference's denoise_seconds / this one's; 1 for the reference.
         peak_memory_mib: highest peak memory of a sample, MiB.
+        flops: mean TFLOPs of a sample, text encoders and VAE included; None where they are not known.
+        denoiser_flops: of the denoiser alone.
         metrics: score by metric name; None where the metric could not be computed.
         scorers: what computed each score, by metric name.
         reference: whether this is the run that the others are compared with.
+        paper: a paper's values for this row, by field or metric name.
         notes: what a reader must know about this row.
     """
 
@@ -41,9 +44,12 @@ class Row:
     total_seconds: float
     speedup: float
     peak_memory_mib: float
+    flops: float | None
+    denoiser_flops: float | None
     metrics: Mapping[str, float | None]
     scorers: Mapping[str, str] = field(default_factory=dict)
     reference: bool = False
+    paper: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +78,7 @@ def row_from_run(
     if reference is not None:
         speedup = _median_seconds(read_records(reference), "denoise") / denoise
         entries = {name: e for name, e in _entries(run, reference).items() if metrics is None or name in metrics}
-        notes = _score_notes(entries) + _timing_notes(run, reference)
+        notes = [*config["notes"], *_score_notes(entries), *_timing_notes(run, reference)]
     return Row(
         label=label or config["label"],
         method=config["method"],
@@ -83,6 +89,8 @@ def row_from_run(
         total_seconds=_median_seconds(records, "total"),
         speedup=speedup,
         peak_memory_mib=max(record.peak_memory_mib for record in records),
+        flops=_mean_tflops(records, "pipeline"),
+        denoiser_flops=_mean_tflops(records, "denoiser"),
         metrics={name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
         scorers={name: entry["scorer"] for name, entry in entries.items() if "scorer" in entry},
         reference=reference is None,
@@ -94,12 +102,21 @@ def _median_seconds(records: list[Record], part: str) -> float:
     return median(record.seconds[part] for record in records)
 
 
-def _config(run: Path) -> dict[str, str]:
-    """The label of a run, and the names of its method and model."""
+def _mean_tflops(records: list[Record], part: str) -> float | None:
+    known = [record.flops[part] for record in records if record.flops is not None]
+    return fmean(known) / 1e12 if len(known) == len(records) else None
+
+
+def _config(run: Path) -> dict[str, Any]:
+    """The label of a run, the names of its method and model, and what its settings make worth knowing."""
     path = run / "config.yaml"
     try:
         content = yaml.safe_load(path.read_text())
-        return {"label": content["label"]} | {key: content[key]["name"] for key in ("method", "model")}
+        notes = []
+        if content.get("match_nfe") and content["model"].get("thresholds") == "searched":
+            notes.append(f"threshold searched for {content['match_nfe']:g} computed steps")
+        names = {key: content[key]["name"] for key in ("method", "model")}
+        return {"label": content["label"], "notes": notes} | names
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} does not name label, method.name and model.name: {error!r}") from error
 

@@ -33,6 +33,8 @@ class Record:
         device: make of the GPU or processor that generated it.
         seconds: time per sample of "text", "denoise", "vae" and "total".
         peak_memory_mib: peak memory while it was generated, MiB.
+        flops: floating-point operations of the "denoiser" and of the whole "pipeline", or None where they are not
+            known: an unknown model, or another library's cache, which does not say what it computes.
     """
 
     sample: str
@@ -48,6 +50,7 @@ class Record:
     device: str
     seconds: Mapping[str, float]
     peak_memory_mib: float
+    flops: Mapping[str, float] | None
 
     @property
     def key(self) -> tuple[int, int]:

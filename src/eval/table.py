@@ -17,8 +17,16 @@ from eval.metrics import METRICS
 from eval.rows import Row
 from meancache.artifacts import write_atomic
 
-_COST_COLUMNS = ("NFE ↓", "Denoise (s) ↓", "Total (s) ↓", "Speedup ↑", "Memory (MiB) ↓")
-_ONLY_IN_FILES = ("Total (s) ↓", "Memory (MiB) ↓")
+_COST_COLUMNS = {  # heading: field of Row, format
+    "FLOPs (T) ↓": ("flops", ".4g"),
+    "Denoiser (T) ↓": ("denoiser_flops", ".4g"),
+    "NFE ↓": ("nfe", ".4g"),
+    "Denoise (s) ↓": ("denoise_seconds", ".3f"),
+    "Total (s) ↓": ("total_seconds", ".3f"),
+    "Speedup ↑": ("speedup", ".2f"),
+    "Memory (MiB) ↓": ("peak_memory_mib", ".0f"),
+}
+_ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Memory (MiB) ↓")
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Table:
     """Rows of comparable runs, in the order they are shown.
 
     A metric that cannot be computed shows as "n/a", and a note under the table says why. The reference shows "-" where
-    it would be compared with itself. Seconds are medians per sample.
+    it would be compared with itself. Seconds are medians per sample. A paper's value stands in brackets beside ours.
 
     Raises:
         ValueError: no rows, a row that lacks a metric others have, or a metric that two scorers computed.
@@ -99,7 +107,7 @@ class Table:
     def to_csv(self) -> str:
         """Unrounded values, one column each; "n/a" and "-" as in the table."""
         rows = [_plain(row) for row in self.rows]
-        columns = [key for key in rows[0] if key not in ("metrics", "scorers", "notes")]
+        columns = [key for key in rows[0] if key not in ("metrics", "scorers", "paper", "notes")]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, *self.metrics, "notes"])
@@ -127,14 +135,8 @@ class Table:
         return ["Method", *_COST_COLUMNS, *(METRICS[name].heading for name in self.metrics)]
 
     def _cells(self, row: Row, *, bold: str) -> list[str]:
-        cost = [
-            f"{row.nfe:.4g}",
-            f"{row.denoise_seconds:.3f}",
-            f"{row.total_seconds:.3f}",
-            f"{row.speedup:.2f}x",
-            f"{row.peak_memory_mib:.0f}",
-        ]
-        return [row.label, *cost, *(self._score(row, name, bold) for name in self.metrics)]
+        cost = [_beside(row, name, _cost(row, name, form)) for name, form in _COST_COLUMNS.values()]
+        return [row.label, *cost, *(_beside(row, name, self._score(row, name, bold)) for name in self.metrics)]
 
     def _score(self, row: Row, name: str, bold: str) -> str:
         """A cell; the best of a column of several scores is bold."""
@@ -147,6 +149,15 @@ class Table:
         best = max(scores) if METRICS[name].higher_is_better else min(scores)
         cell = f"{value:.{METRICS[name].digits}f}"
         return bold.format(cell) if len(scores) > 1 and value == best else cell
+
+
+def _cost(row: Row, name: str, form: str) -> str:
+    value = getattr(row, name)
+    return "n/a" if value is None else f"{value:{form}}" + "x" * (name == "speedup")
+
+
+def _beside(row: Row, name: str, ours: str) -> str:
+    return f"{ours} ({row.paper[name]:g})" if name in row.paper else ours
 
 
 def _markdown_line(cells: list[str]) -> str:

@@ -64,6 +64,7 @@ class Run:
     num_branches: int = 0  # learned in step 0, asserted afterwards
     outputs: list[Any] = field(default_factory=list)  # last output of each branch
     states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
+    text_tokens: list[int] = field(default_factory=list)  # that enter the denoiser, of each branch
     works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
     final_latents: Tensor | None = None
 
@@ -107,7 +108,8 @@ class Session:
         self.method = method
         self.velocity_method: VelocityMethod = method if isinstance(method, VelocityMethod) else Full()
         self.feature_method = method if isinstance(method, FeatureMethod) else None
-        self.blocks_are_booked = isinstance(method, ResidualMethod | ExternalMethod)  # one by one, by a seam
+        self.is_watched = isinstance(method, ExternalMethod) and not isinstance(method, VelocityMethod)
+        self.blocks_are_booked = isinstance(method, ResidualMethod) or self.is_watched  # one by one, by a seam
         self.adapter = adapter
         self.device = device
         self.full_history = full_history
@@ -148,6 +150,7 @@ class Session:
                 return run.outputs[branch]
             if branch == len(run.works):
                 run.works.append(Counter())
+                run.text_tokens.append(_num_tokens(kwargs.get("encoder_hidden_states")))
             output = original(*args, **kwargs)
             self._count(denoiser)
             run.outputs[branch : branch + 1] = [output]
@@ -188,6 +191,11 @@ class Session:
             return result
 
         return wrapper
+
+
+def _num_tokens(text: Any) -> int:
+    """Tokens of a denoiser call's text input, 0 where it takes none that we know."""
+    return text.shape[1] if isinstance(text, Tensor) else 0
 
 
 def _checked_step(run: Run, scheduler: Any) -> Step:
@@ -234,8 +242,7 @@ def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, full_history: bo
     session = Session(method, adapter, device, full_history)
     with ExitStack() as exits:
         if isinstance(method, ExternalMethod):
-            exits.callback(method.disable, pipe)
-            method.enable(pipe)
+            exits.enter_context(method.enabled(pipe))
         for owner, name, replacement in list(_overrides(pipe, adapter, session)):
             exits.enter_context(override(owner, name, replacement))
         yield session
@@ -257,5 +264,5 @@ def _overrides(pipe: Any, adapter: ModelAdapter, session: Session) -> Iterator[O
             for blocks in adapter.block_lists(denoiser, fused=method.fused):
                 share = len(blocks) / len(adapter.blocks(denoiser))
                 yield from ResidualSeam(session, method, name, blocks, share).overrides()
-        if isinstance(method, ExternalMethod) and adapter.stacks:
+        if session.is_watched:
             yield from Watch(session, adapter.blocks(denoiser)).overrides()

@@ -44,6 +44,7 @@ def write_run(tmp_path):
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
                 "nfe": nfe,
                 "denoiser_calls": nfe,
+                "flops": {"denoiser": 1e12 * nfe, "pipeline": 2e12 + 1e12 * nfe},
                 "batch_size": batch_size,
                 "device": device,
                 "seconds": {"text": 0.01, "denoise": denoise, "vae": 0.02, "total": denoise + 0.03},

@@ -12,6 +12,7 @@ from experiments.evaluate import evaluate
 from experiments.figures.grid import CELL, side_by_side
 from experiments.figures.plans import draw_plans
 from experiments.figures.plans import main as plans_command
+from experiments.figures.tradeoff import pareto
 from experiments.figures.velocity import draw_velocity, hold_errors, jvp_errors
 from meancache.plan import Plan
 from meancache.schedule import Schedule
@@ -63,6 +64,7 @@ def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) ->
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "nfe": 10,
             "denoiser_calls": 10,
+            "flops": None,
             "batch_size": 1,
             "device": "a processor",
             "seconds": {"text": 0.0, "denoise": 0.1, "vae": 0.0, "total": 0.1},
@@ -165,3 +167,9 @@ def test_the_velocity_figure_is_drawn_for_any_grid(tmp_path, trajectory, num_ste
     assert pixels.shape[1] > 2 * pixels.shape[0]
     assert math.isfinite(pixels.std())
     assert pixels.std() > 10
+
+
+def test_the_pareto_front_is_what_no_other_point_beats():
+    points = [(1.0, 30.0), (2.0, 29.0), (2.0, 35.0), (3.0, 35.0), (4.0, 40.0)]
+    assert pareto(points, higher_is_better=True) == [(1.0, 30.0), (2.0, 35.0), (4.0, 40.0)]
+    assert pareto(points, higher_is_better=False) == [(1.0, 30.0), (2.0, 29.0)]
