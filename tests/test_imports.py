@@ -1,4 +1,4 @@
-"""The direction of imports: run.py -> experiments -> {baselines, eval} -> meancache."""
+"""The direction of imports: run.py -> experiments -> {baselines, peers, eval} -> meancache."""
 
 import ast
 from pathlib import Path
@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"run", "experiments", "baselines", "eval", "meancache", "hydra_plugins"}
+OURS = {"run", "experiments", "baselines", "peers", "eval", "meancache", "hydra_plugins"}
 FORBIDDEN = {
-    "src/meancache": {"run", "experiments", "baselines", "eval", "hydra"},
-    "src/baselines": {"run", "experiments", "eval", "diffusers", "hydra", "omegaconf"},
-    "src/eval": {"run", "experiments", "baselines", "diffusers", "hydra", "omegaconf"},
+    "src/meancache": {"run", "experiments", "baselines", "peers", "eval", "hydra"},
+    "src/baselines": {"run", "experiments", "peers", "eval", "diffusers", "cache_dit", "hydra", "omegaconf"},
+    "src/peers": {"run", "experiments", "baselines", "eval", "hydra", "omegaconf"},  # they know the libraries they wrap
+    "src/eval": {"run", "experiments", "baselines", "peers", "diffusers", "hydra", "omegaconf"},
     "src/hydra_plugins": OURS - {"hydra_plugins"},
     "experiments": {"run"},
 }
-ONLY_IN = {"wandb": {"src/meancache/tracking.py"}, "diffusers": {"src/meancache/pipelines.py"}}
+ONLY_IN = {
+    "wandb": {"src/meancache/tracking.py"},
+    "diffusers": {"src/meancache/pipelines.py", "src/peers/diffusers_cache.py", "src/peers/solvers.py"},
+    "cache_dit": {"src/peers/cache_dit.py"},
+}
 PURE = {"planner", "plan", "velocity", "stability", "schedule", "trajectory", "method", "protocols"}
 
 

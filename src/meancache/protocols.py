@@ -4,6 +4,7 @@ A method implements one of these, or several: DuCa skips whole stacks and refres
 """
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -184,13 +185,17 @@ class FeatureMethod(Protocol):
 
 @runtime_checkable
 class ExternalMethod(Protocol):
-    """Another library's acceleration, switched on and off around the pipeline call."""
+    """Another library's acceleration, switched on around the pipeline call and off again.
+
+    The session counts the blocks that really run under it; one that is a `VelocityMethod` too leaves them alone.
+    """
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError if it cannot run on this sigma grid."""
 
-    def enable(self, pipe: Any) -> None:
-        """Switch it on for this pipeline."""
+    def enabled(self, pipe: Any) -> AbstractContextManager[None]:
+        """Switched on for this pipeline, until it is left; nothing stays behind then.
 
-    def disable(self, pipe: Any) -> None:
-        """Switch it off and leave nothing behind."""
+        Raises:
+            ValueError: it does not know this pipeline, or found nothing to switch on.
+        """
