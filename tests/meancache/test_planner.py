@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meancache.plan import Plan
-from meancache.planner import PlanRequest, plan_path, shortest_path
+from meancache.planner import PlanRequest, minimax_path, plan_path, shortest_path
 from meancache.schedule import Schedule
 from meancache.stability import StabilityMap
 
@@ -126,3 +126,26 @@ def test_requests_the_map_cannot_serve_are_refused():
         plan_path(random_map(5, 0), PlanRequest(6, spans=()))
     with pytest.raises(ValueError, match=r"spans \[2, 5\] go beyond the stability map"):
         plan_path(random_map(5, 0), PlanRequest(3, spans=(2, 5)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(num_steps=st.integers(1, 7), seed=st.integers(0, 10**6), budget=st.integers(1, 7))
+def test_minimax_path_equals_brute_force(num_steps, seed, budget):
+    weights = random_map(num_steps, seed).mean().numpy()[0]
+    budget = min(budget, num_steps)
+    path, worst = minimax_path(weights, budget)
+
+    def key(inner: tuple[int, ...]) -> list[float]:
+        costs = [weights[a, e] for a, e in pairwise([0, *inner, num_steps])]
+        return sorted(costs, reverse=True) + [0.0] * (budget - len(costs))
+
+    options = [inner for size in range(budget) for inner in combinations(range(1, num_steps), size)]
+    assert key(tuple(path[1:-1])) == min(key(inner) for inner in options)
+    assert worst == key(tuple(path[1:-1]))[0]
+
+
+def test_the_largest_gamma_is_the_minimax_path():
+    """With costs of different orders of magnitude a finite gamma is the limit already."""
+    stability = random_map(8, 3)
+    limit = plan_path(stability, PlanRequest(4, float("inf"), ()))
+    assert plan_path(stability, PlanRequest(4, 400.0, ())).nodes == limit.nodes

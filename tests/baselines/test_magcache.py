@@ -1,0 +1,52 @@
+"""MagCache's computed steps, as upstream's scripts and diffusers give them for their published ratios."""
+
+import pytest
+import yaml
+
+from baselines.magcache import MagCache
+from experiments.compose import CONF
+
+FLUX = yaml.safe_load((CONF / "calibration" / "flux-magcache.yaml").read_text())["ratios"]
+
+
+@pytest.mark.parametrize(
+    ("method", "num_steps", "expected"),
+    [
+        (MagCache(0.24, FLUX, 5, 0.1, protected=11), 28, [0, 1, 2, 5, 9, 11, 17, 23, 26]),
+        (MagCache(0.06, FLUX, 3, 0.2), 28, [*range(6), 7, 9, 13, 17, 21, 24, 26, 27]),
+        (MagCache(0.24, FLUX, 5, 0.1, protected=11), 50, [*range(5), 6, 9, 13, 17, 20, 26, 32, 38, 44, 47]),
+        (
+            MagCache(0.06, FLUX, 3, 0.2),
+            50,
+            [*range(10), 11, 13, 15, 17, 19, 23, 27, 31, 35, 39, 42, 44, 46, 47, 48, 49],
+        ),
+    ],
+)
+def test_computed_steps_are_upstreams(method, num_steps, expected):
+    assert sorted(method.computed_steps(num_steps)) == expected
+
+
+def test_an_error_at_the_threshold_skips_unless_strict():
+    ratios = (1.0, 1.5, 1.0, 1.0)
+    assert sorted(MagCache(0.5, ratios, retention=0.0).computed_steps(4)) == [0, 2]
+    assert 1 in MagCache(0.5, ratios, retention=0.0, strict=True).computed_steps(4)
+
+
+def test_no_more_than_max_skips_in_a_row():
+    constant = (1.0,) * 10
+    assert sorted(MagCache(1.0, constant, max_skips=2, retention=0.0).computed_steps(10)) == [0, 3, 6, 9]
+    assert len(MagCache(1.0, constant, max_skips=0).computed_steps(10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": -1}, "threshold must be a number >= 0"),
+        ({"max_skips": 1.5}, "max_skips must be a whole number"),
+        ({"retention": 2}, "retention must be between 0 and 1"),
+        ({"ratios": (1.0,)}, "two or more positive"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MagCache(**{"threshold": 0.1, "ratios": FLUX} | settings)
