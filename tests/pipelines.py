@@ -159,8 +159,19 @@ def _z_image_inputs(seed: int) -> dict[str, Any]:
     return prompts | {"height": 64, "width": 64, "guidance_scale": 3.0}
 
 
-def _wan() -> Any:
-    transformer = WanTransformer3DModel(
+def _wan(boundary_ratio: float | None = None) -> Any:
+    denoisers = [_wan_transformer() for _ in range(1 if boundary_ratio is None else 2)]
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return WanPipeline(
+        scheduler=scheduler,
+        boundary_ratio=boundary_ratio,
+        **dict(zip(("transformer", "transformer_2"), denoisers)),
+        **dict.fromkeys(("vae", "text_encoder", "tokenizer")),
+    )
+
+
+def _wan_transformer() -> Any:
+    return WanTransformer3DModel(
         in_channels=4,
         out_channels=4,
         text_dim=24,
@@ -169,10 +180,7 @@ def _wan() -> Any:
         num_layers=3,
         rope_max_seq_len=32,
         **HEADS,
-    )
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    nothing = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
-    return WanPipeline(scheduler=scheduler, transformer=transformer.eval(), **nothing)
+    ).eval()
 
 
 def _wan_inputs(seed: int) -> dict[str, Any]:
@@ -202,6 +210,13 @@ def random_pipeline_of(family: str) -> RandomPipeline:
     make, inputs = FAMILIES[family]
     torch.manual_seed(0)
     return RandomPipeline(make(), inputs)
+
+
+@functools.cache
+def two_expert_wan(boundary_ratio: float) -> RandomPipeline:
+    """Wan 2.2: below this noise level a second transformer takes over."""
+    torch.manual_seed(0)
+    return RandomPipeline(_wan(boundary_ratio), _wan_inputs)
 
 
 def attached(pipeline: RandomPipeline, method: Any, *seeds: int, **options: Any) -> tuple[torch.Tensor, Session]:

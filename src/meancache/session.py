@@ -65,6 +65,8 @@ class Run:
     outputs: list[Any] = field(default_factory=list)  # last output of each branch
     states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
     text_tokens: list[int] = field(default_factory=list)  # that enter the denoiser, of each branch
+    called: set[Hashable] = field(default_factory=set)  # denoisers and branches that have run
+    is_first: bool = True  # the call in progress is the first of its denoiser and branch
     works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
     final_latents: Tensor | None = None
 
@@ -151,6 +153,8 @@ class Session:
             if branch == len(run.works):
                 run.works.append(Counter())
                 run.text_tokens.append(_num_tokens(kwargs.get("encoder_hidden_states")))
+            run.is_first = (denoiser, branch) not in run.called
+            run.called.add((denoiser, branch))
             output = original(*args, **kwargs)
             self._count(denoiser)
             run.outputs[branch : branch + 1] = [output]
@@ -159,8 +163,11 @@ class Session:
         return wrapper
 
     def runs_whole_blocks(self) -> bool:
-        """Whether a block that runs in this step runs with all its modules."""
-        return self.feature_method is None or self.feature_method.full(self.run.step)
+        """Whether a block that runs in this call runs with all its modules.
+
+        So does all of a denoiser that takes over in mid-run (Wan 2.2): it has no features yet.
+        """
+        return self.feature_method is None or self.run.is_first or self.feature_method.full(self.run.step)
 
     def _count(self, denoiser: torch.nn.Module) -> None:
         """Book what a denoiser call cost, but for blocks that a seam books one by one."""

@@ -11,16 +11,30 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.dbcache import DBCache
 from baselines.dicache import DiCache
+from baselines.duca import DuCa
+from baselines.fbcache import FBCache
 from baselines.lemica import LeMiCa
 from baselines.magcache import MagCache
+from baselines.taylorseer import TaylorSeer
+from baselines.taylorseer_lite import TaylorSeerLite
 from baselines.teacache import TeaCache
+from baselines.toca import ToCa
 from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
 from meancache.plan import Plan
 from meancache.protocols import FeatureMethod, Method, ResidualMethod
 from meancache.session import Session, attach
-from tests.pipelines import NUM_BRANCHES, RandomPipeline, attached, random_pipeline_of, schedule_of
+from tests.pipelines import (
+    FAMILIES,
+    NUM_BRANCHES,
+    RandomPipeline,
+    attached,
+    random_pipeline_of,
+    schedule_of,
+    two_expert_wan,
+)
 
 STEPS = 6
 NODES = (0, 1, 4)
@@ -35,12 +49,14 @@ class Row(NamedTuple):
         never_skips: settings that must not change a bit.
         nfe: of ``sparse``, None where the sample decides.
         random: its branches draw random numbers of their own.
+        refused: families that lack what it needs, and what the error says of it.
     """
 
     sparse: Callable[[RandomPipeline], Method]
     never_skips: Callable[[RandomPipeline], Method]
     nfe: int | None = None
     random: bool = False
+    refused: tuple[tuple[str, ...], str] = ((), "")
 
 
 def meancache(rule: str, nodes: tuple[int, ...], span: int) -> Callable[[RandomPipeline], Method]:
@@ -51,6 +67,12 @@ def meancache(rule: str, nodes: tuple[int, ...], span: int) -> Callable[[RandomP
 def same(method: Method) -> Callable[[RandomPipeline], Method]:
     """The same settings for every pipeline."""
     return lambda pipeline: method
+
+
+def first_block(pipeline: RandomPipeline) -> float:
+    """A threshold that the change of the first block crosses now and then; random weights know no common one."""
+    thresholds = {"flux": 0.4, "qwen_image": 0.4, "hunyuan_video": 0.35, "z_image": 0.85, "wan": 0.12}
+    return thresholds[adapter_for(pipeline.pipe).name]
 
 
 ALL = tuple(range(STEPS))
@@ -65,12 +87,38 @@ METHODS = {
     "lemica": Row(same(LeMiCa(NODES, STEPS)), same(LeMiCa(ALL, STEPS)), 3),
     "dicache": Row(same(DiCache(0.4)), same(DiCache(0.0))),
     "dicache-restarts": Row(same(DiCache(0.4, resumes=False)), same(DiCache(0.0, resumes=False))),
+    "fbcache": Row(lambda pipeline: FBCache(first_block(pipeline)), same(FBCache(0.0))),
+    "dbcache": Row(lambda pipeline: DBCache(first_block(pipeline), 1, 1, max_warmup_steps=2), same(DBCache(0.0, 1, 1))),
+    "dbcache-taylor": Row(
+        same(DBCache(1.5, 1, max_warmup_steps=4, taylor_order=1, fused=False)), same(DBCache(0.0, 1, fused=False)), 4
+    ),
+    "taylorseer": Row(same(TaylorSeer(2, order=2)), same(TaylorSeer(1, order=2)), 3),
+    "taylorseer-lite": Row(same(TaylorSeerLite(2, order=1)), same(TaylorSeerLite(1)), 3),
+    "toca": Row(same(ToCa(3, 2, ratio=0.5)), same(ToCa(1)), 3, random=True),
+    "toca-v_norm": Row(
+        same(ToCa(3, 2, ratio=0.5, score="v_norm", soft_weight=0.5)),
+        same(ToCa(1, score="v_norm")),
+        3,
+        refused=(("wan", "z_image"), "score=v_norm needs the values"),
+    ),
+    "duca": Row(same(DuCa(3, 2, ratio=0.5)), same(DuCa(1)), 3, random=True),
 }
+CASES = [(family, name) for family in FAMILIES for name, row in METHODS.items() if family not in row.refused[0]]
 
 
-@pytest.fixture(params=METHODS)
-def row(request: pytest.FixtureRequest) -> Row:
-    return METHODS[request.param]
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture
+def random_pipeline(case: tuple[str, str]) -> RandomPipeline:
+    return random_pipeline_of(case[0])
+
+
+@pytest.fixture
+def row(case: tuple[str, str]) -> Row:
+    return METHODS[case[1]]
 
 
 @functools.cache
@@ -107,9 +155,10 @@ def prompts_alike(pipeline: RandomPipeline) -> dict[str, Any]:
     return {f"negative_{name}": inputs[name] for name in inputs if f"negative_{name}" in inputs}
 
 
-def first_skippable(pipeline: RandomPipeline, method: Method) -> nn.Module:
+def first_skippable(pipeline: RandomPipeline, method: Method, denoiser: nn.Module | None = None) -> nn.Module:
     """The query projection of the first block that the method may skip."""
-    stack, block = adapter_for(pipeline.pipe).blocks(pipeline.pipe.transformer)[getattr(method, "probe_depth", 0)]
+    blocks = adapter_for(pipeline.pipe).blocks(denoiser or pipeline.pipe.transformer)
+    stack, block = blocks[getattr(method, "probe_depth", 0)]
     attention = next(name for name, kind in stack.features.items() if kind.endswith("attention"))
     return block.get_submodule(f"{attention}.to_q")
 
@@ -149,8 +198,9 @@ def test_branches_have_states_of_their_own(random_pipeline, row):
     assert {key[-1] for key in session.run.states} == (set(branches) if reaches_in else set())
 
 
-@pytest.mark.parametrize("family", [family for family, count in NUM_BRANCHES.items() if count > 1])
-@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if not row.random])
+@pytest.mark.parametrize(
+    ("family", "name"), [(f, n) for f, n in CASES if NUM_BRANCHES[f] > 1 and not METHODS[n].random]
+)
 def test_a_branch_does_not_see_the_other(family, name):
     """With both prompts alike a guided run is the run without guidance: else one branch has touched the other."""
     pipeline = random_pipeline_of(family)
@@ -161,6 +211,30 @@ def test_a_branch_does_not_see_the_other(family, name):
     assert (session.run.num_branches, alone.run.num_branches) == (2, 1)
     torch.testing.assert_close(guided, single, rtol=1e-5, atol=1e-5)
     assert session.run.nfe == alone.run.nfe
+
+
+@pytest.mark.parametrize(("name", "family"), [(n, f) for n, row in METHODS.items() for f in row.refused[0]])
+def test_a_family_without_what_a_method_needs_is_refused(name, family):
+    pipeline, row = random_pipeline_of(family), METHODS[name]
+    before = attributes(pipeline)
+    with pytest.raises(ValueError, match=row.refused[1]):
+        attached(pipeline, row.sparse(pipeline), num_steps=STEPS)
+    assert attributes(pipeline) == before
+
+
+@pytest.mark.parametrize("name", [name for family, name in CASES if family == "wan"])
+def test_an_expert_that_takes_over_in_mid_run_begins_with_a_full_call(name):
+    """Wan 2.2's second transformer, at step 3, which most of these settings skip: it has nothing to reuse yet."""
+    pipeline, row = two_expert_wan(0.8), METHODS[name]
+    whole, _ = attached(pipeline, row.never_skips(pipeline), num_steps=STEPS)
+    assert torch.equal(whole, bare(pipeline))
+    first = sparse(pipeline, row)
+    second, calls = pipeline.pipe.transformer_2, []
+    with first_skippable(pipeline, first.session.method, second).register_forward_hook(lambda *_: calls.append(1)):
+        latents, session = attached(pipeline, row.sparse(pipeline), num_steps=STEPS)
+    assert torch.equal(latents, first.latents)
+    assert session.run.nfe == (first.computed + len(calls)) / session.run.num_branches
+    assert len(calls) >= 2 or not session.run.states
 
 
 def test_an_interrupt_leaves_nothing_behind(random_pipeline, row):

@@ -6,7 +6,7 @@ what the method predicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -80,8 +80,9 @@ class ResidualSeam:
 
     def _computes(self, call: _Call, here: Streams) -> bool:
         call.probe = Probe(call.entry, here, call.modulated_input)
-        step = self.session.run.step
-        call.skips = not self.method.computes(step, self._state(), call.probe)
+        step, is_new = self.session.run.step, self._key() not in self.session.run.states
+        computes = self.method.computes(step, self._state(), call.probe)
+        call.skips = not (computes or is_new)  # a denoiser that takes over in mid-run (Wan 2.2) has nothing to reuse
         if not call.skips and self.method.restarts(step):
             for (stack, _), block in zip(self.blocks, call.probed):
                 block()
@@ -100,9 +101,11 @@ class ResidualSeam:
     def _count(self, stack: Stack) -> None:
         self.session.run.work[f"{'blocks' if self.session.runs_whole_blocks() else 'modulations'}:{stack.name}"] += 1
 
+    def _key(self) -> Hashable:
+        return *self.key, self.session.run.branch if self.method.per_branch else 0
+
     def _state(self) -> Any:
-        branch = self.session.run.branch if self.method.per_branch else 0
-        return self.session.run.state((*self.key, branch), self.method.new_state)
+        return self.session.run.state(self._key(), self.method.new_state)
 
     def _modulated_input(self, block: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         adapter = self.session.adapter
