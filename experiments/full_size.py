@@ -104,3 +104,24 @@ def without_weights(make: Callable[[], Any]) -> Any:
     """A pipeline with all of its modules on the meta device."""
     with torch.device("meta"):
         return make()
+
+
+def random_flux(device: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """FLUX.1-dev with random weights on a device, and inputs for it: embeddings, since it has no tokenizer."""
+    pipe = _with_random_weights(without_weights(flux), device, dtype)
+    embeds = torch.randn(1, 512, 4096, dtype=dtype, device=device)
+    return pipe, {"prompt_embeds": embeds, "pooled_prompt_embeds": torch.randn(1, 768, dtype=dtype, device=device)}
+
+
+def _with_random_weights(pipe: Any, device: str, dtype: torch.dtype) -> Any:
+    """Materialise a pipeline's denoiser and VAE with small random weights; text encoders stay without."""
+    for module in (pipe.transformer, pipe.vae):
+        module.to(dtype).to_empty(device=device).eval()
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+    pipe.register_modules(text_encoder=None, text_encoder_2=None)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+RANDOM: dict[str, Callable[[str, torch.dtype], tuple[Any, dict[str, Any]]]] = {"flux": random_flux}

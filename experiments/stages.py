@@ -45,10 +45,11 @@ def run_stages(config: RunConfig) -> Outcome | None:
     def wanted(stage: str) -> bool:
         return config.stage in ("all", stage)
 
-    request = _check_early(config)
     if config.stage == "fit":
+        check_weights(config.model)
         fit(config)
         return None
+    request = _check_early(config)
     if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
         folder = calibrate(config)
         if config.stage == "calibrate" or not (folder / "map.safetensors").exists():

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from eval.rows import row_from_run
+from experiments import bench_latency
 from experiments.calibrate import calibration_folder, load_map
-from experiments.compose import compose_config
+from experiments.compose import compose_config, compose_raw
+from experiments.match import with_matched_threshold
 from experiments.stages import run_stages
 from experiments.tabulate import make_table
 
@@ -122,3 +126,44 @@ def test_a_plan_for_another_grid_is_refused(outcome, output):
     plan = f"plan={outcome.run / 'plan.json'}"
     with pytest.raises(ValueError, match="made for 8 steps .* plan again"):
         run(output, "method=meancache_plan", plan, "model.call.height=48", "model.call.width=48")
+
+
+def test_constants_of_a_model_are_measured_once_and_by_shards(output, tmp_path, caplog):
+    settings = ["stage=fit", f"publish={tmp_path}"]
+    assert run(output, *settings, "shard.count=2", "shard.index=0") is None
+    assert not list(tmp_path.iterdir())
+    run(output, *settings, "shard.count=2", "shard.index=1")
+    coefficients = yaml.safe_load((tmp_path / "tiny_flux-teacache.yaml").read_text())["coefficients"]
+    ratios = yaml.safe_load((tmp_path / "tiny_flux-magcache.yaml").read_text())["ratios"]
+    assert len(coefficients) == 5
+    assert len(ratios) == 8
+    assert all(0.5 < ratio < 2 for ratio in ratios)
+    with caplog.at_level("INFO"):
+        run(output, *settings)
+    assert caplog.text.count("reused") == 1
+
+
+def test_a_threshold_is_searched_for_the_asked_number_of_steps(output, caplog):
+    config = compose_raw([*SMALL, f"output={output}", "method=magcache", "match_nfe=5", "retention=0"])
+    matched = with_matched_threshold(config)
+    assert with_matched_threshold(config).method == matched.method
+    outcome = run_stages(matched)
+    assert [record["nfe"] for record in records(outcome.run)] == [5, 5]
+    assert "threshold searched for 5 computed steps" in row_from_run(outcome.run, outcome.reference).notes
+    with pytest.raises(ValueError, match="match_nfe searches a threshold, and method 'meancache' has none"):
+        with_matched_threshold(compose_raw([*SMALL, "match_nfe=5"]))
+
+
+def test_flops_count_what_was_computed(outcome):
+    run, reference = (records(folder)[0]["flops"] for folder in (outcome.run, outcome.reference))
+    assert run["denoiser"] == pytest.approx(reference["denoiser"] / 2)
+    assert run["pipeline"] - run["denoiser"] == reference["pipeline"] - reference["denoiser"] > 0
+
+
+def test_bench_latency_times_each_method(tmp_path, capsys):
+    rows = "rows=method=full;method=meancache budget=4;method=teacache threshold=0.1"
+    bench_latency.main(["model.num_steps=8", "repeats=1", rows, f"publish={tmp_path}"])
+    timings = json.loads((tmp_path / "tiny_flux-compile_false.json").read_text())["rows"]
+    assert [timing["nfe"] for timing in timings][:2] == [8, 4]
+    assert all(timing["denoise_seconds"] > 0 for timing in timings)
+    assert "of limit" in capsys.readouterr().out
