@@ -1,7 +1,8 @@
 """A Hydra sweeper with one job for each row of a table; Hydra looks for sweepers in this namespace package.
 
 A product of lists cannot say "15 steps of the plain solver, but a budget of 10 for MeanCache". Here each row is the
-overrides of one job, as one would type them; lists on the command line still multiply every row.
+overrides of one job, as one would type them, or of several where it has lists; lists on the command line multiply every
+row.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 
@@ -32,10 +34,19 @@ class RowSweeper(BasicSweeper):
 
     def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> Any:  # type: ignore[override]
         """Batches of jobs, each a list of overrides."""
-        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
-        combined = [[*row.split(), *job] for row in self.rows for job in jobs]
+        combined = [[*row, *job] for row in expand(self.rows) for job in _product(overrides)]
         size = max_batch_size or max(len(combined), 1)
         return [combined[start : start + size] for start in range(0, len(combined), size)]
+
+
+def expand(rows: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job of these rows."""
+    parser = OverridesParser.create()
+    return [job for row in rows for job in _product(parser.parse_overrides(row.split()))]
+
+
+def _product(overrides: list[Override]) -> list[list[str]]:
+    return [list(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="rows", node=RowSweeperConf, provider="meancache")

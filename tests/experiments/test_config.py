@@ -9,6 +9,7 @@ from hydra.errors import ConfigCompositionException
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
 from experiments.plan import plan_request
+from hydra_plugins.row_sweeper import expand
 from meancache.planner import PlanRequest
 
 NEEDED = {"method=meancache_plan": ["plan=x.json"]}
@@ -39,8 +40,8 @@ def test_a_method_without_calibration_for_the_model_says_so():
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_row_of_every_experiment_composes(path: Path):
     sweeper = yaml.safe_load(path.read_text())["hydra"]["sweeper"]
-    for row in sweeper.get("rows", []):
-        compose_config(row.split())
+    for row in expand(sweeper.get("rows", [])):
+        compose_config(row)
     for key, values in sweeper.get("params", {}).items():
         context = [f"{k}={str(v).split(',')[0]}" for k, v in sweeper["params"].items() if k != key]
         for value in str(values).split(","):
