@@ -76,7 +76,7 @@ def _calibrate(config: RunConfig, store: SampleStore, samples: Sequence[Sample])
     size = config.calibrate.batch_size
     batches = [samples[start : start + size] for start in range(0, len(samples), size)]
     for batch in track(batches, description="calibrate", total=len(batches)):
-        _, session, _ = call_pipeline(config, pipe, Full(), batch, full_history=True, output_type="latent")
+        _, session, _ = call_pipeline(config, pipe, Full(), batch, keep=True, output_type="latent")
         trajectory = session.run.full_trajectory()
         example = store.folder / "trajectory.safetensors"
         if not example.exists():

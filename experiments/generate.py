@@ -126,11 +126,11 @@ def call_pipeline(
     method: Method,
     batch: Sequence[Sample],
     *,
-    full_history: bool = False,
+    keep: bool = False,
     output_type: str = "pil",
 ) -> tuple[Any, Session, dict[str, float]]:
     """One pipeline call with the method attached: (images, session, seconds by stage for the whole batch)."""
-    with attach(pipe, adapter_for(pipe), method, full_history=full_history) as session:
+    with attach(pipe, adapter_for(pipe), method, keep=keep) as session:
         began = now(session.device)
         output = pipe(
             prompt=[sample.prompt.text for sample in batch],

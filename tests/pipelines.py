@@ -219,9 +219,11 @@ def two_expert_wan(boundary_ratio: float) -> RandomPipeline:
     return RandomPipeline(_wan(boundary_ratio), _wan_inputs)
 
 
-def attached(pipeline: RandomPipeline, method: Any, *seeds: int, **options: Any) -> tuple[torch.Tensor, Session]:
-    """Final latents and session of one run with a method."""
-    with attach(pipeline.pipe, adapter_for(pipeline.pipe), method) as session:
+def attached(
+    pipeline: RandomPipeline, method: Any, *seeds: int, keep: bool = False, **options: Any
+) -> tuple[torch.Tensor, Session]:
+    """Final latents and session of one run with a method; ``keep`` its trajectory and states."""
+    with attach(pipeline.pipe, adapter_for(pipeline.pipe), method, keep=keep) as session:
         return pipeline.run(*seeds, **options), session
 
 

@@ -96,7 +96,7 @@ class Run:
         return self.states[key]
 
     def full_trajectory(self) -> FullTrajectory:
-        """The finished run as calibration reads it; it was attached with ``full_history``."""
+        """The finished run as calibration reads it; it was attached with ``keep``."""
         assert self.final_latents is not None
         entries = [self.trajectory[index] for index in range(self.index)]
         latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
@@ -106,7 +106,7 @@ class Run:
 class Session:
     """The overrides of one :func:`attach`, and the latest run under them."""
 
-    def __init__(self, method: Method, adapter: ModelAdapter, device: torch.device, full_history: bool = False) -> None:
+    def __init__(self, method: Method, adapter: ModelAdapter, device: torch.device, keep: bool = False) -> None:
         self.method = method
         self.velocity_method: VelocityMethod = method if isinstance(method, VelocityMethod) else Full()
         self.feature_method = method if isinstance(method, FeatureMethod) else None
@@ -114,7 +114,7 @@ class Session:
         self.blocks_are_booked = isinstance(method, ResidualMethod) or self.is_watched  # one by one, by a seam
         self.adapter = adapter
         self.device = device
-        self.full_history = full_history
+        self.keep = keep
         self._run: Run | None = None
 
     @property
@@ -134,7 +134,7 @@ class Session:
             result = original(*args, **kwargs)
             schedule = Schedule(scheduler.sigmas.tolist())
             self.method.check(schedule)
-            trajectory = Trajectory(None if self.full_history else self.velocity_method.history)
+            trajectory = Trajectory(None if self.keep else self.velocity_method.history)
             self._run = Run(schedule, trajectory, Counters(began=now(self.device)))
             return result
 
@@ -195,6 +195,9 @@ class Session:
             if run.index == step.num_steps:
                 run.counters.ended = now(self.device)
                 run.final_latents = result[0]
+                if not self.keep:  # the VAE will want the memory
+                    run.states.clear()
+                    run.outputs.clear()
             return result
 
         return wrapper
@@ -226,14 +229,14 @@ def _checked_step(run: Run, scheduler: Any) -> Step:
 
 
 @contextmanager
-def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, full_history: bool = False) -> Iterator[Session]:
+def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, keep: bool = False) -> Iterator[Session]:
     """Run the pipeline calls of this block with ``method``; with CPU offload, one call a block.
 
     Args:
         pipe: a diffusers flow-matching pipeline.
         adapter: names its denoisers; see :func:`meancache.adapters.adapter_for`.
         method: what to do at each step.
-        full_history: keep every step in ``session.run.trajectory`` (calibration).
+        keep: keep every step in ``session.run.trajectory``, and the method's states after the run (calibration).
 
     Yields:
         The session; ``session.run`` has trajectory and counters of the latest call.
@@ -246,7 +249,7 @@ def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, full_history: bo
         if not isinstance(getattr(pipe, name, None), torch.nn.Module):
             raise ValueError(f"{type(pipe).__name__} has no denoiser {name!r}; check the adapter {adapter.name!r}")
     device = torch.device(getattr(pipe, "_execution_device", pipe.device))
-    session = Session(method, adapter, device, full_history)
+    session = Session(method, adapter, device, keep)
     with ExitStack() as exits:
         if isinstance(method, ExternalMethod):
             exits.enter_context(method.enabled(pipe))

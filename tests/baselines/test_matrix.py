@@ -138,7 +138,7 @@ class Sparse(NamedTuple):
 def sparse(pipeline: RandomPipeline, row: Row) -> Sparse:
     method, calls = row.sparse(pipeline), []
     with first_skippable(pipeline, method).register_forward_hook(lambda *_: calls.append(1)):
-        latents, session = attached(pipeline, method, num_steps=STEPS)
+        latents, session = attached(pipeline, method, num_steps=STEPS, keep=True)
     return Sparse(latents, session, len(calls))
 
 
@@ -231,7 +231,7 @@ def test_an_expert_that_takes_over_in_mid_run_begins_with_a_full_call(name):
     first = sparse(pipeline, row)
     second, calls = pipeline.pipe.transformer_2, []
     with first_skippable(pipeline, first.session.method, second).register_forward_hook(lambda *_: calls.append(1)):
-        latents, session = attached(pipeline, row.sparse(pipeline), num_steps=STEPS)
+        latents, session = attached(pipeline, row.sparse(pipeline), num_steps=STEPS, keep=True)
     assert torch.equal(latents, first.latents)
     assert session.run.nfe == (first.computed + len(calls)) / session.run.num_branches
     assert len(calls) >= 2 or not session.run.states

@@ -152,7 +152,7 @@ def test_predicted_steps_run_modulations_alone():
 
 @pytest.mark.parametrize("family", ["flux", "hunyuan_video"])
 def test_nothing_is_kept_of_attention_in_fused_blocks(family):
-    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, order=2))
+    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, order=2), keep=True)
     kept = {frozenset(state.by_module) for state in session.run.states.values()}
     assert kept == {frozenset({"attn", "ff", "ff_context"}), frozenset({"proj_out"})}
     assert all(len(table) == 3 for s in session.run.states.values() for t in s.by_module.values() for table in t)
@@ -161,7 +161,7 @@ def test_nothing_is_kept_of_attention_in_fused_blocks(family):
 @pytest.mark.parametrize("family", NUM_BRANCHES)
 def test_branches_have_tables_of_their_own(family):
     pipeline = random_pipeline_of(family)
-    _, session = attached(pipeline, TaylorSeer(interval=3))
+    _, session = attached(pipeline, TaylorSeer(interval=3), keep=True)
     num_blocks = len(session.adapter.blocks(pipeline.pipe.transformer))
     assert len(session.run.states) == num_blocks * NUM_BRANCHES[family]
 

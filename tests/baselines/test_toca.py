@@ -200,7 +200,7 @@ def test_runs_repeat_and_leave_the_global_generator_alone(random_pipeline, setti
 
 
 def test_blocks_choose_tokens_of_their_own():
-    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, ratio=0.5))
+    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, ratio=0.5), keep=True)
     seeds = [state.seed for state in session.run.states.values()]
     assert len(set(seeds)) == len(seeds) == 4
 
@@ -241,7 +241,7 @@ def test_the_work_of_a_run():
 
 @pytest.mark.parametrize("family", ["flux", "qwen_image", "hunyuan_video"])
 def test_value_norms_serve_families_whose_values_have_a_name(family):
-    latents, session = attached(random_pipeline_of(family), ToCa(interval=3, ratio=0.5, score="v_norm"))
+    latents, session = attached(random_pipeline_of(family), ToCa(interval=3, ratio=0.5, score="v_norm"), keep=True)
     assert latents.isfinite().all()
     assert all(state.value_scores for state in session.run.states.values())
 

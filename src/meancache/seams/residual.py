@@ -68,7 +68,7 @@ class ResidualSeam:
                 return stack.pack(self._predict(call))
             if call.skips and self.start < position < self.end:
                 return stack.pack(streams)
-            if position < self.start:
+            if position < self.start and self.method.restarts(self.session.run.step):
                 call.probed.append(partial(original, *args, **kwargs))
             output = original(*args, **kwargs)
             self._count(stack)
@@ -83,7 +83,7 @@ class ResidualSeam:
         step, is_new = self.session.run.step, self._key() not in self.session.run.states
         computes = self.method.computes(step, self._state(), call.probe)
         call.skips = not (computes or is_new)  # a denoiser that takes over in mid-run (Wan 2.2) has nothing to reuse
-        if not call.skips and self.method.restarts(step):
+        if not call.skips:
             for (stack, _), block in zip(self.blocks, call.probed):
                 block()
                 self._count(stack)
