@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.distance import relative_l1
+from baselines.distance import magnitude, relative_l1
 from baselines.taylor import extrapolated, updated
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Schedule, Step
@@ -33,6 +33,7 @@ FIRST_DIFFERENCE = 3  # the step from which on upstream's calibrator takes diffe
 @dataclass
 class _State:
     first: Tensor | None = None  # what the first blocks changed in the last computed call
+    size: Tensor | None = None  # mean absolute value of it
     hidden: list[Tensor] = field(default_factory=list)  # what the middle changed, and its differences
     encoder: list[Tensor] = field(default_factory=list)
     computed: int = -1  # last computed step
@@ -120,9 +121,9 @@ class DBCache(ResidualMethod):
             first = probe.here.hidden - probe.entry.hidden
         if decided is None:
             assert first is not None and state.first is not None
-            decided = not relative_l1(first, state.first) < self.threshold
+            decided = not relative_l1(first, state.first, state.size) < self.threshold
         if decided:
-            state.first = first
+            state.first, state.size = first, None if first is None else magnitude(first)
         else:
             self._note_skip(step.index, state)
         return decided

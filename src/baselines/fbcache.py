@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.distance import relative_l1
+from baselines.distance import magnitude, relative_l1
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
 
@@ -21,6 +21,7 @@ from meancache.schedule import Step
 @dataclass
 class _State:
     first: Tensor | None = None  # the first block's residual in the last computed call
+    size: Tensor | None = None  # mean absolute value of it
     rest: Streams | None = None  # the other blocks' residual
 
 
@@ -48,9 +49,9 @@ class FBCache(ResidualMethod):
 
     def computes(self, step: Step, state: _State, probe: Probe) -> bool:
         first = probe.here.hidden - probe.entry.hidden
-        if state.first is not None and not relative_l1(first, state.first) > self.threshold:
+        if state.first is not None and not relative_l1(first, state.first, state.size) > self.threshold:
             return False
-        state.first = first
+        state.first, state.size = first, magnitude(first)
         return True
 
     def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
