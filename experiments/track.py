@@ -14,7 +14,7 @@ from meancache.tracking import Tracker, start
 
 log = logging.getLogger(__name__)
 
-NUMBERS = ("nfe", "denoise_seconds", "total_seconds", "speedup", "peak_memory_mib")
+NUMBERS = ("nfe", "flops", "denoiser_flops", "denoise_seconds", "total_seconds", "speedup", "peak_memory_mib")
 MOST_IMAGES = 16
 
 
@@ -41,7 +41,7 @@ def report(tracker: Tracker, outcome: Outcome) -> None:
 def _report(tracker: Tracker, outcome: Outcome) -> None:
     row = asdict(row_from_run(outcome.run, outcome.reference))
     scores = {name: value for name, value in row["metrics"].items() if value is not None}
-    tracker.log_metrics({name: row[name] for name in NUMBERS} | scores)
+    tracker.log_metrics({name: row[name] for name in NUMBERS if row[name] is not None} | scores)
     records = read_records(outcome.run)[:MOST_IMAGES]
     tracker.log_images([(outcome.run / record.file, f"{record.prompt} (seed {record.seed})") for record in records])
     for name in ("grid", "plan"):

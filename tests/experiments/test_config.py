@@ -9,6 +9,7 @@ from hydra.errors import ConfigCompositionException
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
 from experiments.plan import plan_request
+from experiments.tabulate import paper_values
 from hydra_plugins.row_sweeper import expand
 from meancache.planner import PlanRequest
 
@@ -46,6 +47,25 @@ def test_every_row_of_every_experiment_composes(path: Path):
         context = [f"{k}={str(v).split(',')[0]}" for k, v in sweeper["params"].items() if k != key]
         for value in str(values).split(","):
             compose_config([*context, f"{key}={value}"])
+
+
+@pytest.mark.parametrize("path", sorted((CONF.parent / "experiments" / "tables").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_papers_table_has_a_row_for_each_job(path: Path):
+    experiment = yaml.safe_load((CONF / "experiment" / path.name).read_text())
+    sweeper = experiment["hydra"]["sweeper"]
+    jobs = expand(sweeper["rows"]) if "rows" in sweeper else sweeper["params"]["gamma"].split(",")
+    assert experiment["paper"] == f"experiments/tables/{path.name}"
+    assert len(yaml.safe_load(path.read_text())["rows"]) == len(jobs)
+
+
+def test_a_papers_values_are_shown_for_its_model_alone():
+    def values(model: str, jobs: list[int]):
+        return paper_values(compose_raw([f"model={model}", "paper=experiments/tables/table3.yaml"]), jobs)
+
+    assert values("tiny_flux", [0]) == []
+    assert values("flux", [3, 0])[0]["psnr"] == 24.569
+    with pytest.raises(ValueError, match="5 rows, but the sweep had more jobs"):
+        values("flux", [5])
 
 
 def test_short_names_reach_the_method():
