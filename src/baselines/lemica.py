@@ -6,27 +6,19 @@ Upstream: UnicomAI/LeMiCa (inference scripts with hard-coded step lists; the pla
 The planner is ours: `PlanRequest(gamma=inf)` minimises the largest edge cost, then the second largest, and so on. It
 differs from the paper in the weights: theirs is the error of the final latents when one segment is cached, replayed for
 every edge; ours are the hold costs of the stability map, Eq. (13) of MeanCache, which one full run gives for all edges.
-Only the image residual is kept: what the text stream holds after the last block is never read.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
+from baselines.reuse import ReusesResidual, ReuseState
 from meancache.plan import Plan
-from meancache.protocols import Probe, ResidualMethod, Streams
+from meancache.protocols import Probe
 from meancache.schedule import Schedule, Step
 
 
-@dataclass
-class _State:
-    residual: Tensor | None = None
-
-
 @dataclass(frozen=True)
-class LeMiCa(ResidualMethod):
+class LeMiCa(ReusesResidual):
     """Compute the steps of a list, reuse the last residual at all others.
 
     Args:
@@ -66,15 +58,5 @@ class LeMiCa(ResidualMethod):
         elif schedule.num_steps != self.num_steps:
             raise ValueError(f"this step list is for {self.num_steps} steps, but the run has {schedule.num_steps}")
 
-    def new_state(self) -> Any:
-        return _State()
-
-    def computes(self, step: Step, state: _State, probe: Probe) -> bool:
+    def computes(self, step: Step, state: ReuseState, probe: Probe) -> bool:
         return step.index in self.steps
-
-    def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
-        state.residual = out.hidden - probe.entry.hidden
-
-    def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
-        assert state.residual is not None
-        return Streams(probe.entry.hidden + state.residual, probe.entry.encoder)

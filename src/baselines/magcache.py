@@ -11,21 +11,14 @@ Qwen-Image script leaks the error of one image into the next; here every run sta
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from torch import Tensor
-
-from meancache.protocols import Probe, ResidualMethod, Streams
+from baselines.reuse import ReusesResidual, ReuseState
+from meancache.protocols import Probe
 from meancache.schedule import Step
 
 
-@dataclass
-class _State:
-    residual: Tensor | None = None
-
-
 @dataclass(frozen=True)
-class MagCache(ResidualMethod):
+class MagCache(ReusesResidual):
     """Accumulate |1 - product of ratios| over skipped steps; compute when it passes the threshold.
 
     Args:
@@ -78,15 +71,5 @@ class MagCache(ResidualMethod):
             product, error, skips = 1.0, 0.0, 0
         return frozenset(computed)
 
-    def new_state(self) -> Any:
-        return _State()
-
-    def computes(self, step: Step, state: _State, probe: Probe) -> bool:
+    def computes(self, step: Step, state: ReuseState, probe: Probe) -> bool:
         return step.index in self.computed_steps(step.num_steps)
-
-    def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
-        state.residual = out.hidden - probe.entry.hidden
-
-    def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
-        assert state.residual is not None
-        return Streams(probe.entry.hidden + state.residual, probe.entry.encoder)

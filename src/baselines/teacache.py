@@ -16,19 +16,19 @@ import numpy as np
 from torch import Tensor
 
 from baselines.distance import relative_l1
-from meancache.protocols import Probe, ResidualMethod, Streams
+from baselines.reuse import ReusesResidual, ReuseState
+from meancache.protocols import Probe
 from meancache.schedule import Step
 
 
 @dataclass
-class _State:
+class _State(ReuseState):
     accumulated: float = 0.0
     modulated: Tensor | None = None
-    residual: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class TeaCache(ResidualMethod):
+class TeaCache(ReusesResidual):
     """Accumulate the rescaled change of block 0's modulated input; compute when it reaches the threshold.
 
     Args:
@@ -69,10 +69,3 @@ class TeaCache(ResidualMethod):
             return False
         state.accumulated = 0.0
         return True
-
-    def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
-        state.residual = out.hidden - probe.entry.hidden
-
-    def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
-        assert state.residual is not None
-        return Streams(probe.entry.hidden + state.residual, probe.entry.encoder)
