@@ -28,7 +28,7 @@ from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
 from meancache.prompts import Sample, load_prompts
-from meancache.protocols import ExternalMethod, Method
+from meancache.protocols import Method
 from meancache.session import Session, attach
 from meancache.timing import now, peak_memory_mib, reset_peak_memory
 
@@ -153,7 +153,7 @@ def call_pipeline(
 def sample_flops(config: RunConfig, pipe: Any, session: Session) -> dict[str, float] | None:
     """FLOPs of one sample of the session's latest run, or None where they are not known."""
     size = config.model.call
-    if isinstance(session.method, ExternalMethod) or "height" not in size:
+    if session.is_watched or "height" not in size:
         return None
     try:
         costs = pipeline_costs(
