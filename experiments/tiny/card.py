@@ -10,37 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FluxPipeline
 from torch import Tensor
 
 from experiments.tiny import checker as checking
 from experiments.tiny.config import TinyConfig, read_options
-from experiments.tiny.gallery import GUIDANCE, sample, sheet
+from experiments.tiny.draw import SIZE
+from experiments.tiny.gallery import sample, sheet
 from experiments.tiny.judge import shares
+from experiments.tiny.models import family
 from experiments.tiny.readme import write_readme
 from experiments.tiny.suites import load_suite
 from experiments.tiny.text import reading_accuracy
 from experiments.tiny.vae import reconstruction_psnr
 
-GUIDANCES = (1.0, 2.0, 3.5, 5.0)
 SEEDS = (0, 1000)
-STAGES = ("clip", "t5", "vae", "flow", "distil", "decoder", "checker")
 CHECKED = 1000
 RECONSTRUCTED = 200
 GRID_PROMPTS = 24
 FLOOR_PROMPTS = 32
 
 
-def load_pipeline(folder: str | Path) -> FluxPipeline:
+def load_pipeline(config: TinyConfig) -> Any:
     """The exported model, as a user loads it."""
-    pipe = FluxPipeline.from_pretrained(folder)
+    pipe = family(config).pipeline.from_pretrained(config.export_to)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def render(pipe: FluxPipeline, prompts: list[str], **options: Any) -> Tensor:
+def render(pipe: Any, prompts: list[str], config: TinyConfig, **options: Any) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1]."""
-    return torch.stack(sample(pipe, prompts, output_type="pt", **options))
+    return torch.stack(sample(pipe, prompts, config, output_type="pt", **options))
 
 
 def mean_psnr(pictures: Tensor, others: Tensor) -> float:
@@ -51,20 +50,21 @@ def mean_psnr(pictures: Tensor, others: Tensor) -> float:
 
 def measure(config: TinyConfig) -> dict:
     """All numbers of the card."""
-    pipe, checker = load_pipeline(config.export_to), checking.train_checker(config)
+    kind, pipe, checker = family(config), load_pipeline(config), checking.train_checker(config)
     entries = load_suite("scenes")
     prompts = [entry["prompt"] for entry in entries]
-    by_seed = {seed: render(pipe, prompts, seed=seed, guidance=GUIDANCE) for seed in SEEDS}
-    sweep = {g: render(pipe, prompts, guidance=g) for g in GUIDANCES if g != GUIDANCE} | {GUIDANCE: by_seed[SEEDS[0]]}
-    long = render(pipe, prompts[:FLOOR_PROMPTS], seed=SEEDS[0], steps=200, guidance=GUIDANCE)
+    by_seed = {seed: render(pipe, prompts, config, seed=seed) for seed in SEEDS}
+    sweep = {g: render(pipe, prompts, config, guidance=g) for g in kind.guidances if g != kind.guidance}
+    sweep[kind.guidance] = by_seed[SEEDS[0]]
+    long = render(pipe, prompts[:FLOOR_PROMPTS], config, seed=SEEDS[0], steps=200)
     return {
-        "training": {name: _progress(config, name) for name in STAGES},
-        "parameters": {name: _size(getattr(pipe, name)) for name in _parts()},
-        "text_reading": {name: reading_accuracy(config, name) for name in ("t5", "clip")},
-        "vae_psnr": reconstruction_psnr(pipe.vae, RECONSTRUCTED),
-        "checker_on_drawn": checking.drawn_accuracy(checker, CHECKED),
+        "training": {name: _progress(config, name) for name in _stages(config)},
+        "parameters": {name: _size(getattr(pipe, name)) for name in _parts(config)},
+        "text_reading": {part.name: reading_accuracy(config, part) for part in kind.texts},
+        "vae_psnr": reconstruction_psnr(config, pipe.vae, RECONSTRUCTED),
+        "checker_on_drawn": checking.drawn_accuracy(checker, CHECKED, config.picture_size // SIZE),
         "suite": shares(checker, entries * len(SEEDS), torch.cat(list(by_seed.values())) * 2 - 1),
-        "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in GUIDANCES},
+        "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in kind.guidances},
         "psnr_50_to_200": mean_psnr(by_seed[SEEDS[0]][:FLOOR_PROMPTS], long),
         "counts": {
             "suite": len(entries) * len(SEEDS),
@@ -81,8 +81,13 @@ def hardware() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
 
 
-def _parts() -> tuple[str, ...]:
-    return ("transformer", "vae", "text_encoder", "text_encoder_2")
+def _parts(config: TinyConfig) -> list[str]:
+    return ["transformer", "vae", *(part.module for part in family(config).texts)]
+
+
+def _stages(config: TinyConfig) -> list[str]:
+    distil = ["distil"] if family(config).distilled else []
+    return [*(part.name for part in family(config).texts), "vae", "flow", *distil, "decoder", "checker"]
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -98,9 +103,9 @@ def _progress(config: TinyConfig, name: str) -> dict[str, float]:
 
 def write_grid(config: TinyConfig) -> None:
     """`grid.png`: every few prompts of the scene suite, at the default guidance."""
-    pipe, entries = load_pipeline(config.export_to), load_suite("scenes")
+    pipe, entries = load_pipeline(config), load_suite("scenes")
     prompts = [entry["prompt"] for entry in entries][:: len(entries) // GRID_PROMPTS][:GRID_PROMPTS]
-    sheet(sample(pipe, prompts, guidance=GUIDANCE), prompts).save(Path(config.export_to) / "grid.png")
+    sheet(sample(pipe, prompts, config), prompts).save(Path(config.export_to) / "grid.png")
 
 
 def main(arguments: list[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.draw import draw
+from experiments.tiny.draw import SIZE, draw
 from experiments.tiny.loop import Fit, Trainer
 from experiments.tiny.pictures import CHUNK, unseen_pictures
 from experiments.tiny.scenes import COLOURS, FILLS, GRID, SHAPES, Scene, sample_scene
@@ -129,8 +129,9 @@ def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, s
 
     Args:
         checker: Trained on drawn scenes.
-        pictures: (B, 3, 64, 64) in [-1, 1].
+        pictures: (B, 3, H, W) in [-1, 1]; looked at in 64x64.
     """
+    pictures = functional.adaptive_avg_pool2d(pictures, SIZE)
     best = {name: logits.argmax(-1) for name, logits in checker(pictures).items()}
     seen = []
     for k in range(len(pictures)):
@@ -140,9 +141,9 @@ def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, s
     return seen
 
 
-def drawn_accuracy(checker: Checker, count: int = 1000) -> dict[str, float]:
+def drawn_accuracy(checker: Checker, count: int = 1000, scale: int = 1) -> dict[str, float]:
     """Share of objects whose attribute is right, and of scenes all right, on new drawn scenes with held-out pairs."""
-    scenes, pictures = unseen_pictures(count)
+    scenes, pictures = unseen_pictures(count, scale=scale)
     seen = look(checker, pictures)
     right = {"shape": 0, "colour": 0, "fill": 0}
     whole = objects = 0

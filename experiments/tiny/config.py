@@ -8,7 +8,25 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-MODELS = ("tiny_flux",)
+from experiments.tiny.draw import SIZE
+
+# A model's own defaults; all else is shared. `experiments.tiny.models` holds what differs in code.
+MODELS: dict[str, dict[str, object]] = {
+    "tiny_flux": {},
+    "tiny_qwen": {
+        "processes": 1,
+        "compile": False,
+        "num_scenes": 16_000,
+        "picture_size": 128,
+        "latent_channels": 8,
+        "num_layers": 5,
+        "num_single_layers": 0,
+        "text_minutes": 8.0,
+        "vae_minutes": 35.0,
+        "flow_minutes": 75.0,
+        "decoder_minutes": 8.0,
+    },
+}
 STAGES = ("all", "pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export")
 
 
@@ -22,13 +40,14 @@ class TinyConfig:
 
     model: str = "tiny_flux"
     stage: str = "all"
-    output: str = "outputs/tiny_flux"
-    export_to: str = "assets/tiny_flux"
+    output: str = ""  # outputs/<model>
+    export_to: str = ""  # assets/<model>
     seed: int = 0
     processes: int = 0  # 0: one with a GPU, else two (one thread each)
     compile: bool = True
     checkpoint_minutes: float = 3.0
     num_scenes: int = 24_000
+    picture_size: int = 64
     text_minutes: float = 5.0
     text_steps: int = 2_000
     text_batch: int = 128
@@ -62,13 +81,17 @@ class TinyConfig:
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
-            raise ValueError(f"model must be one of {MODELS}, got {self.model!r}")
+            raise ValueError(f"model must be one of {tuple(MODELS)}, got {self.model!r}")
         if self.stage not in STAGES:
             raise ValueError(f"stage must be one of {STAGES}, got {self.stage!r}")
         if self.head_dim % 8 or self.head_dim < 16:
             raise ValueError(f"head_dim must be a multiple of 8 and at least 16, got {self.head_dim}")
         if not 0 <= self.caption_dropout < 1:
             raise ValueError(f"caption_dropout must lie in [0, 1), got {self.caption_dropout}")
+        if self.picture_size % SIZE:
+            raise ValueError(f"picture_size must be a multiple of {SIZE}, got {self.picture_size}")
+        self.output = self.output or f"outputs/{self.model}"
+        self.export_to = self.export_to or f"assets/{self.model}"
 
     @property
     def folder(self) -> Path:
@@ -87,13 +110,15 @@ class TinyConfig:
 
 
 def read_options(arguments: list[str]) -> TinyConfig:
-    """Options from `key=value` words.
+    """Options from `key=value` words, over the model's own defaults.
 
     Raises:
         ValueError: A key is unknown or a value does not fit; the message lists the keys.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(TinyConfig), OmegaConf.from_dotlist(arguments))
+        options = OmegaConf.from_dotlist(arguments)
+        defaults = MODELS.get(options.get("model", TinyConfig.model), {})
+        merged = OmegaConf.merge(OmegaConf.structured(TinyConfig), defaults, options)
     except OmegaConfBaseException as error:
         names = ", ".join(field.name for field in fields(TinyConfig))
         raise ValueError(f"{error}\nOptions are key=value with keys: {names}") from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments.tiny.outlines import shape_distance
 from experiments.tiny.scenes import BACKGROUNDS, FILLS, SHAPES, Scene, Thing
 
-SIZE = 64
+SIZE = 64  # the unit of all lengths below; a picture may have a multiple of it in pixels
 CELL_CENTRES = (12.5, 32.0, 51.5)
 RADIUS = {"large": 11.0, "small": 6.8}
 CROWDED = 0.86  # three in a row would touch at full size
@@ -43,32 +43,34 @@ SKY = {
 }
 
 
-def _pixels() -> Tensor:
-    """Pixel centres (H, W, 2), x first."""
-    axis = torch.arange(SIZE) + 0.5
+def _pixels(scale: int) -> Tensor:
+    """Pixel centres (H, W, 2), x first, in units of the world of 64."""
+    axis = (torch.arange(SIZE * scale) + 0.5) / scale
     return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
 
 
-def draw(scenes: Sequence[Scene], generator: torch.Generator) -> Tensor:
+def draw(scenes: Sequence[Scene], generator: torch.Generator, scale: int = 1) -> Tensor:
     """Draw scenes with a little jitter of place, size, angle, horizon and tint.
 
     Args:
         scenes: B scenes.
         generator: CPU generator; equal states give equal pictures.
+        scale: Pixels per unit: the same scene, sharper.
 
     Returns:
-        Pictures (B, 3, H, W), float32 in [-1, 1].
+        Pictures (B, 3, 64 scale, 64 scale), float32 in [-1, 1].
     """
-    picture = _draw_backgrounds(scenes, generator)
+    picture = _draw_backgrounds(scenes, generator, scale)
     for slot in range(max(len(scene.things) for scene in scenes)):
-        _draw_things(picture, scenes, slot, generator)
+        _draw_things(picture, scenes, slot, generator, scale)
     return picture.clamp(0, 1).permute(0, 3, 1, 2) * 2 - 1
 
 
-def _draw_backgrounds(scenes: Sequence[Scene], generator: torch.Generator) -> Tensor:
+def _draw_backgrounds(scenes: Sequence[Scene], generator: torch.Generator, scale: int) -> Tensor:
     """Gradients above and below a horizon, stars at night, waves on the sea: (B, H, W, 3) in [0, 1]."""
     b = len(scenes)
-    y = _pixels()[None, ..., 1:]
+    pixels = _pixels(scale)[None]
+    y = pixels[..., 1:]
     horizon = 38 + 5 * (torch.rand(b, 1, 1, 1, generator=generator) - 0.5)
     tint = 0.05 * (torch.rand(b, 1, 1, 3, generator=generator) - 0.5)
     spots = torch.rand(b, STAR_FIELD, 3, generator=generator)
@@ -78,51 +80,51 @@ def _draw_backgrounds(scenes: Sequence[Scene], generator: torch.Generator) -> Te
     top, low, near, bottom = table[which][:, :, None, None].unbind(1)
     above = torch.lerp(top, low, (y / horizon).clamp(0, 1))
     below = torch.lerp(near, bottom, ((y - horizon) / (SIZE - horizon)).clamp(0, 1))
-    picture = torch.lerp(above, below, (y - horizon + 0.5).clamp(0, 1)) + tint
+    picture = torch.lerp(above, below, ((y - horizon) * scale + 0.5).clamp(0, 1)) + tint
     night, sea = which == BACKGROUNDS.index("night"), which == BACKGROUNDS.index("sea")
-    picture[night] = _add_stars(picture[night], spots[night])
-    x, y = _pixels()[None].unbind(-1)
+    picture[night] = _add_stars(picture[night], spots[night], pixels)
+    x, y = pixels.unbind(-1)
     wave = 0.05 * torch.sin(y * 1.05 + 1.1 * torch.sin(x * 0.30 + phase[sea])) * (y > horizon[sea, ..., 0] + 1)
     picture[sea] += wave[..., None]
     return picture
 
 
-def _add_stars(picture: Tensor, spots: Tensor) -> Tensor:
+def _add_stars(picture: Tensor, spots: Tensor, pixels: Tensor) -> Tensor:
     """Stars at (x, y, brightness) `spots` (B, STAR_FIELD, 3), all in [0, 1], added to (B, H, W, 3)."""
     for k in range(STAR_FIELD):
-        distance = (_pixels()[None] - spots[:, None, None, k, :2] * SIZE).norm(dim=-1, keepdim=True)
+        distance = (pixels - spots[:, None, None, k, :2] * SIZE).norm(dim=-1, keepdim=True)
         picture = picture + (1.4 - distance).clamp(0, 1) * (0.35 + 0.6 * spots[:, None, None, k, 2:])
     return picture
 
 
-def _draw_things(picture: Tensor, scenes: Sequence[Scene], slot: int, generator: torch.Generator) -> None:
+def _draw_things(picture: Tensor, scenes: Sequence[Scene], slot: int, generator: torch.Generator, scale: int) -> None:
     """Paint the slot-th thing of every scene that has one onto the pictures, in place."""
     jitter = torch.rand(len(scenes), 6, generator=generator) - 0.5
     for shape in SHAPES:
         rows = [k for k, s in enumerate(scenes) if len(s.things) > slot and s.things[slot].shape == shape]
         if rows:
-            picture[rows] = _paint(picture[rows], [scenes[k] for k in rows], slot, jitter[rows])
+            picture[rows] = _paint(picture[rows], [scenes[k] for k in rows], slot, jitter[rows], scale)
 
 
-def _paint(picture: Tensor, scenes: Sequence[Scene], slot: int, jitter: Tensor) -> Tensor:
+def _paint(picture: Tensor, scenes: Sequence[Scene], slot: int, jitter: Tensor, scale: int) -> Tensor:
     """Paint things of one shape: coverage from the SDF, then fill pattern, then outline."""
     things = [scene.things[slot] for scene in scenes]
     crowd = torch.tensor([CROWDED if scene.layout == "row" else 1.0 for scene in scenes])
     radius = torch.tensor([RADIUS[thing.size] for thing in things]) * crowd * (1 + 0.06 * jitter[:, 0])
     centre = torch.tensor([(CELL_CENTRES[thing.column], CELL_CENTRES[thing.row]) for thing in things])
     centre = centre + PLACE_JITTER * jitter[:, 1:3]
-    offset = _pixels()[None] - centre[:, None, None]
+    offset = _pixels(scale)[None] - centre[:, None, None]
     angle = 0.1 * jitter[:, 3]
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     x, y = offset.unbind(-1)
     local = torch.stack([x * cos + y * sin, y * cos - x * sin], dim=-1)
     distance = shape_distance(local / radius[:, None, None, None], things[0].shape) * radius[:, None, None]
-    inside = (0.5 - distance).clamp(0, 1)[..., None]
+    inside = (0.5 - distance * scale).clamp(0, 1)[..., None]
     colour = torch.tensor([RGB[thing.colour] for thing in things])[:, None, None] + 0.06 * jitter[:, None, None, 4:5]
     dark = torch.tensor([0.08, 0.07, 0.12])
     light = torch.tensor([0.96, 0.94, 0.86])
     at_night = torch.tensor([scene.background == "night" for scene in scenes])[:, None, None, None]
-    edge = (distance + 1.9).clamp(0, 1)[..., None]
+    edge = (distance * scale + (1.4 * scale + 0.5)).clamp(0, 1)[..., None]
     body = torch.lerp(_fill(local, colour, things), torch.where(at_night, light, dark).expand_as(colour), edge)
     return torch.lerp(picture, body, inside)
 

@@ -1,29 +1,29 @@
-"""Export the averaged weights as a diffusers folder that the real `FluxPipeline` loads."""
+"""Export the averaged weights as a diffusers folder that the real pipeline loads."""
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.flow import distil_trainer, flow_trainer
 from experiments.tiny.loop import world
-from experiments.tiny.models import build_scheduler
-from experiments.tiny.text import encoders
+from experiments.tiny.models import family
+from experiments.tiny.text import Prompts
 from experiments.tiny.vae import load_vae
 
 KEPT = ("README.md", "grid.png", "metrics.json")
 
 
-def trained_transformer(config: TinyConfig) -> FluxTransformer2DModel:
+def trained_transformer(config: TinyConfig) -> Any:
     """The newest averaged weights: distilled ones if there are any, else the flow stage's.
 
     Raises:
         ValueError: Neither stage has a checkpoint.
     """
-    for build in (distil_trainer, flow_trainer):
+    for build in (distil_trainer, flow_trainer) if family(config).distilled else (flow_trainer,):
         trainer = build(config)
         if trainer.step > 0:
             trainer.copy_average()
@@ -31,17 +31,14 @@ def trained_transformer(config: TinyConfig) -> FluxTransformer2DModel:
     raise ValueError(f"no trained transformer in {config.folder}: run stage=flow first")
 
 
-def assemble(config: TinyConfig) -> FluxPipeline:
+def assemble(config: TinyConfig) -> Any:
     """The pipeline, in float32, from the checkpoints."""
-    clip_tokenizer, clip, t5_tokenizer, t5 = encoders(config)
-    return FluxPipeline(
-        scheduler=build_scheduler(),
+    kind = family(config)
+    return kind.pipeline(
+        scheduler=kind.build_scheduler(),
         vae=load_vae(config),
-        text_encoder=clip,
-        tokenizer=clip_tokenizer,
-        text_encoder_2=t5,
-        tokenizer_2=t5_tokenizer,
         transformer=trained_transformer(config),
+        **Prompts(config).components(),
     ).to("cpu")
 
 
@@ -57,8 +54,8 @@ def export(config: TinyConfig) -> None:
     for folder in (fresh, stale):
         shutil.rmtree(folder, ignore_errors=True)
     assemble(config).to(torch.float16).save_pretrained(fresh, safe_serialization=True)
-    for name in ("text_encoder", "text_encoder_2"):
-        _load_as_float32(fresh / name / "config.json")
+    for part in family(config).texts:
+        _load_as_float32(fresh / part.module / "config.json")
     for path in fresh.rglob("*.safetensors"):
         path.chmod(0o644)  # they are written for the owner only
     for name in KEPT:
@@ -73,5 +70,6 @@ def export(config: TinyConfig) -> None:
 def _load_as_float32(path: Path) -> None:
     """Transformers loads weights in the dtype its config names, diffusers in float32: make them agree."""
     content = json.loads(path.read_text())
-    content["dtype"] = "float32"
+    for config in (content, *(part for part in content.values() if isinstance(part, dict) and "dtype" in part)):
+        config["dtype"] = "float32"
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -1,88 +1,80 @@
 """Train the denoiser: flow matching on cached latents, then guidance distillation as in FLUX.1-dev.
 
-The forward pass is the one of `FluxPipeline.__call__`: packed latents, padded T5 tokens without a mask, pooled CLIP,
-timestep = sigma, guidance as an input.
+The forward pass is the one of the pipeline's `__call__`: packed latents, what the text encoders hand over, timestep =
+sigma, guidance as an input where the model has one.
 """
 
 import random
+from typing import Any
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor, nn
 
 from experiments.tiny.captions import caption
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.draw import SIZE
 from experiments.tiny.loop import Fit, Trainer, world
-from experiments.tiny.models import build_transformer
+from experiments.tiny.models import Conditions, family
 from experiments.tiny.pictures import training_scenes
-from experiments.tiny.text import encoders, token_ids
-from experiments.tiny.tokens import T5_LENGTH
+from experiments.tiny.text import Prompts
 from experiments.tiny.vae import latents_file
 
 SIGMA_LOGIT_MEAN, SIGMA_LOGIT_STD = 0.7, 1.3  # towards noise, where 50 steps with mu = 1.15 spend their time
-SIDE = SIZE // 4
+IDENTITY_AT_START = ("norm.linear", "norm1.linear", "norm1_context.linear", "img_mod.1", "txt_mod.1")
 
 
 class Batches:
-    """Draws (packed latents, T5 states, pooled CLIP) of random scenes with fresh captions."""
+    """Draws packed latents of random scenes with what the denoiser is told of fresh captions."""
 
     def __init__(self, config: TinyConfig) -> None:
         """Load cached latents, scenes and the frozen text encoders."""
         self.config = config
         self.latents = torch.load(latents_file(config), weights_only=True)["latents"]
         self.scenes = training_scenes(config)
-        self.clip_tokenizer, self.clip, self.t5_tokenizer, self.t5 = encoders(config)
+        self.family, self.prompts = family(config), Prompts(config)
 
-    @torch.no_grad()
-    def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """T5 states (B, L, D) and pooled CLIP (B, D) of prompts."""
-        device = self.config.device
-        states = self.t5(token_ids(self.t5_tokenizer, texts).to(device)).last_hidden_state
-        return states, self.clip(token_ids(self.clip_tokenizer, texts).to(device)).pooler_output
+    @property
+    def layout(self) -> Conditions:
+        """Where the tokens stand."""
+        return self.family.layout(self.latents.shape[-1] // 2, self.config.device)
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (B, tokens, 4 C), T5 states and pooled CLIP; some captions are dropped for guidance."""
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Conditions]:
+        """Latents (B, tokens, 4 C) and conditions; some captions are dropped for guidance."""
         rows = torch.randint(len(self.latents), (count,), generator=generator).tolist()
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
         texts = [caption(self.scenes[row], rng).text for row in rows]
-        texts = ["" if rng.random() < self.config.caption_dropout else text for text in texts]
+        texts = [self.family.nothing if rng.random() < self.config.caption_dropout else text for text in texts]
         latents = self.latents[rows].float()
-        packed = FluxPipeline._pack_latents(latents, count, latents.shape[1], SIDE, SIDE)
-        return packed.to(self.config.device), *self.encode(texts)
+        packed = self.family.pipeline._pack_latents(latents, *latents.shape)
+        return packed.to(self.config.device), self.prompts(texts)
 
 
 class Velocity(nn.Module):
     """The transformer as the pipeline calls it."""
 
-    def __init__(self, transformer: FluxTransformer2DModel, compiled: bool = False) -> None:
+    def __init__(self, transformer: Any, layout: Conditions, compiled: bool = False) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.transformer, self.layout = transformer, layout
         self.call = [torch.compile(transformer) if compiled else transformer]  # in a list: not a second submodule
 
-    def forward(self, latents: Tensor, sigmas: Tensor, guidance: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, sigmas: Tensor, guidance: Tensor, told: Conditions) -> Tensor:
         """Velocity (B, tokens, 4 C) at noise levels sigmas (B,)."""
-        device = latents.device
+        has_input = self.transformer.config.guidance_embeds
         return self.call[0](
             hidden_states=latents,
             timestep=sigmas,
-            guidance=guidance,
-            pooled_projections=pooled,
-            encoder_hidden_states=states,
-            txt_ids=torch.zeros(T5_LENGTH, 3, device=device),
-            img_ids=FluxPipeline._prepare_latent_image_ids(1, SIDE // 2, SIDE // 2, device, torch.float32),
+            guidance=guidance if has_input else None,
             return_dict=False,
+            **told,
+            **self.layout,
         )[0]
 
 
-def start_as_identity(transformer: FluxTransformer2DModel) -> None:
+def start_as_identity(transformer: nn.Module) -> None:
     """Zero the modulations and the output layer, as DiT does, so that every block starts as the identity."""
     for name, module in transformer.named_modules():
-        if isinstance(module, nn.Linear) and (name.endswith(("norm.linear", "norm1.linear", "norm1_context.linear"))):
+        if isinstance(module, nn.Linear) and (name.endswith(IDENTITY_AT_START) or name == "proj_out"):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
-    nn.init.zeros_(transformer.proj_out.weight)
-    nn.init.zeros_(transformer.proj_out.bias)
 
 
 def noisy(clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +93,7 @@ def random_guidance(config: TinyConfig, count: int, generator: torch.Generator) 
 def flow_trainer(config: TinyConfig) -> Trainer:
     """The flow stage, resumed where it was left."""
     torch.manual_seed(config.seed)
-    transformer = build_transformer(config)
+    transformer = family(config).build_transformer(config)
     start_as_identity(transformer)
     return Trainer(transformer, _fit(config, "flow", config.flow_lr), config.folder, config.device)
 
@@ -132,13 +124,14 @@ def train_flow(config: TinyConfig) -> None:
     Guidance is fed at random and means nothing yet, so that a half-trained export works with any guidance.
     """
     trainer, batches = flow_trainer(config), Batches(config)
-    velocity, share = Velocity(trainer.module, config.compile), config.flow_batch // world()[1]
+    velocity = Velocity(trainer.module, batches.layout, config.compile)
+    share = config.flow_batch // world()[1]
 
     def loss_of(generator: torch.Generator) -> Tensor:
-        clean, states, pooled = batches.draw(share, generator)
+        clean, told = batches.draw(share, generator)
         latents, sigmas, target = noisy(clean, generator)
         guidance = random_guidance(config, share, generator).to(sigmas)
-        predicted = velocity(latents, sigmas, guidance, states, pooled)
+        predicted = velocity(latents, sigmas, guidance, told)
         return (predicted - target).square().mean()
 
     trainer.run(loss_of)
@@ -149,20 +142,20 @@ def train_distil(config: TinyConfig) -> None:
     trainer, batches = distil_trainer(config), Batches(config)
     frozen = flow_trainer(config)
     frozen.copy_average()
-    student = Velocity(trainer.module, config.compile)
-    teacher = Velocity(frozen.module.requires_grad_(False))
+    student = Velocity(trainer.module, batches.layout, config.compile)
+    teacher = Velocity(frozen.module.requires_grad_(False), batches.layout)
     share = config.flow_batch // world()[1]
-    empty_states, empty_pooled = batches.encode([""])
+    nothing = batches.prompts([batches.family.nothing])
 
     def loss_of(generator: torch.Generator) -> Tensor:
-        clean, states, pooled = batches.draw(share, generator)
+        clean, told = batches.draw(share, generator)
         latents, sigmas, _ = noisy(clean, generator)
         guidance = random_guidance(config, share, generator).to(sigmas)
         with torch.no_grad():
             one = torch.ones_like(sigmas)
-            uncond = teacher(latents, sigmas, one, empty_states.expand_as(states), empty_pooled.expand_as(pooled))
-            cond = teacher(latents, sigmas, one, states, pooled)
+            uncond = teacher(latents, sigmas, one, {name: nothing[name].expand_as(told[name]) for name in told})
+            cond = teacher(latents, sigmas, one, told)
             target = uncond + guidance[:, None, None] * (cond - uncond)
-        return (student(latents, sigmas, guidance, states, pooled) - target).square().mean()
+        return (student(latents, sigmas, guidance, told) - target).square().mean()
 
     trainer.run(loss_of)

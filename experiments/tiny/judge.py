@@ -40,7 +40,7 @@ def shares(checker: Checker, entries: Sequence[dict], pictures: Tensor) -> dict[
     Args:
         checker: Trained on drawn scenes.
         entries: B lines of a suite.
-        pictures: (B, 3, 64, 64) in [-1, 1], one per entry.
+        pictures: (B, 3, H, W) in [-1, 1], one per entry.
     """
     hits: dict[str, list[bool]] = defaultdict(list)
     for entry, found in zip(entries, look(checker, pictures), strict=True):

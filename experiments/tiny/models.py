@@ -1,96 +1,85 @@
-"""The parts of a tiny FLUX, built with the real classes and small sizes."""
+"""What differs between the embedded models: one `Family` each, everything else is shared."""
 
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
 
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.draw import SIZE
-from experiments.tiny.tokens import CLIP_LENGTH
+
+Conditions = dict[str, Any]  # arguments of the denoiser that say what to draw
 
 
-def build_clip(config: TinyConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """CLIP's text encoder: its pooled output conditions the modulation."""
-    width = config.width_text
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            intermediate_size=2 * width,
-            projection_dim=width,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=CLIP_LENGTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+@dataclass(frozen=True)
+class TextPart:
+    """A text encoder of a pipeline, how it is built and what it hands to the denoiser.
+
+    Args:
+        name: Names its checkpoint.
+        module: Name of the encoder in the pipeline.
+        tokenizer: Name of the tokenizer in the pipeline.
+        tokenizer_class: Loads the tokenizer.
+        build_tokenizer: From captions.
+        build: From options and tokenizer.
+        encode: (tokenizer, encoder, prompts) to the denoiser's arguments, exactly as the pipeline does.
+        lr: Peak learning rate of its training.
+        pooled: It hands over one vector per prompt instead of one per token.
+    """
+
+    name: str
+    module: str
+    tokenizer: str
+    tokenizer_class: Any
+    build_tokenizer: Callable[[list[str]], Any]
+    build: Callable[[TinyConfig, Any], nn.Module]
+    encode: Callable[[Any, Any, list[str]], Conditions]
+    lr: float
+    pooled: bool = False
 
 
-def build_t5(config: TinyConfig, tokenizer: T5TokenizerFast) -> T5EncoderModel:
-    """T5's encoder: its tokens join the image tokens in attention."""
-    width = config.width_text
-    encoder = T5EncoderModel(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=width,
-            d_kv=width // 4,
-            d_ff=2 * width,
-            num_layers=3,
-            num_heads=4,
-            dropout_rate=0.0,
-            feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False,
-        )
-    )
-    # T5's own start (0.09 here) hardly tells places apart; with it, binding words to the right object never took off.
-    nn.init.normal_(encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=1.5)
-    return encoder
+@dataclass(frozen=True)
+class Family:
+    """An architecture at small size.
+
+    Args:
+        pipeline: The real pipeline's class.
+        texts: Its text encoders, in order of training.
+        nothing: The prompt of the unguided branch.
+        guidance: Default guidance scale of samples and card.
+        guidances: Scales that the card compares.
+        options: Call arguments of the pipeline for a guidance scale.
+        distilled: Guidance is an input that a last stage teaches; otherwise each step calls the denoiser twice.
+        build_vae: The autoencoder, ready to train.
+        moments: (vae, pictures (B, 3, H, W)) to mean and log variance, stacked (B, 2 C, h, w).
+        decode: (vae, latents (B, C, h, w)) to pictures (B, 3, H, W), not clamped.
+        latent_scale: Latents (N, C, h, w) to (shift, factor) with which (latents - shift) * factor is normal.
+        set_scale: Write (shift, factor) into the autoencoder's config.
+        build_transformer: The denoiser.
+        build_scheduler: The real one's settings.
+        layout: (patches a side, device) to the denoiser's arguments that say where tokens stand.
+    """
+
+    pipeline: Any
+    texts: tuple[TextPart, ...]
+    nothing: str
+    guidance: float
+    guidances: tuple[float, ...]
+    options: Callable[[float], dict[str, Any]]
+    distilled: bool
+    build_vae: Callable[[TinyConfig], Any]
+    moments: Callable[[Any, Tensor], Tensor]
+    decode: Callable[[Any, Tensor], Tensor]
+    latent_scale: Callable[[Tensor], tuple[Any, Any]]
+    set_scale: Callable[[Any, Any, Any], None]
+    build_transformer: Callable[[TinyConfig], Any]
+    build_scheduler: Callable[[], Any]
+    layout: Callable[[int, str], Conditions]
 
 
-def build_vae(config: TinyConfig) -> AutoencoderKL:
-    """A small f4 autoencoder without attention, 64x64 px to 16x16 latents."""
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 64),
-        layers_per_block=1,
-        latent_channels=config.latent_channels,
-        norm_num_groups=8,
-        sample_size=SIZE,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        force_upcast=False,
-    )
+def family(config: TinyConfig) -> Family:
+    """The family of the model that the options name."""
+    from experiments.tiny.flux import FLUX  # here: families import this module
+    from experiments.tiny.qwen import QWEN
 
-
-def build_transformer(config: TinyConfig) -> FluxTransformer2DModel:
-    """FLUX's denoiser; a quarter of the head carries the text axis of the rotary embedding, as in FLUX.1."""
-    text_axis = config.head_dim // 4
-    image_axis = (config.head_dim - text_axis) // 2
-    return FluxTransformer2DModel(
-        patch_size=1,
-        in_channels=4 * config.latent_channels,
-        num_layers=config.num_layers,
-        num_single_layers=config.num_single_layers,
-        attention_head_dim=config.head_dim,
-        num_attention_heads=config.num_heads,
-        joint_attention_dim=config.width_text,
-        pooled_projection_dim=config.width_text,
-        guidance_embeds=True,
-        axes_dims_rope=(text_axis, image_axis, image_axis),
-    )
-
-
-def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
-    """FLUX.1-dev's scheduler; our 64 image tokens get the time shift (mu = 1.15) that its 4096 tokens get."""
-    return FlowMatchEulerDiscreteScheduler(
-        shift=3.0,
-        use_dynamic_shifting=True,
-        base_shift=0.5,
-        max_shift=1.15,
-        base_image_seq_len=16,
-        max_image_seq_len=64,
-    )
+    return {"tiny_flux": FLUX, "tiny_qwen": QWEN}[config.model]

@@ -22,11 +22,11 @@ def training_scenes(config: TinyConfig) -> list[Scene]:
     return [sample_scene(rng) for _ in range(config.num_scenes)]
 
 
-def unseen_pictures(count: int, held_out: bool = True) -> tuple[list[Scene], Tensor]:
-    """Scenes no model was trained on, with their pictures (count, 3, H, W) in [-1, 1]."""
+def unseen_pictures(count: int, held_out: bool = True, scale: int = 1) -> tuple[list[Scene], Tensor]:
+    """Scenes no model was trained on, with their pictures (count, 3, 64 scale, 64 scale) in [-1, 1]."""
     rng = random.Random(UNSEEN_SEED)
     scenes = [sample_scene(rng, held_out=held_out) for _ in range(count)]
-    return scenes, draw(scenes, torch.Generator().manual_seed(UNSEEN_SEED))
+    return scenes, draw(scenes, torch.Generator().manual_seed(UNSEEN_SEED), scale)
 
 
 def picture_file(config: TinyConfig) -> Path:
@@ -42,7 +42,7 @@ def draw_pictures(config: TinyConfig) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    shape = (config.num_scenes, SIZE, SIZE, 3)
+    shape = (config.num_scenes, config.picture_size, config.picture_size, 3)
     if rank == 0:
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     barrier()
@@ -50,7 +50,7 @@ def draw_pictures(config: TinyConfig) -> None:
     scenes = training_scenes(config)
     for start in range(rank * CHUNK, len(scenes), size * CHUNK):
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + start)
-        pictures = draw(scenes[start : start + CHUNK], generator)
+        pictures = draw(scenes[start : start + CHUNK], generator, config.picture_size // SIZE)
         store[start : start + CHUNK] = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     store.flush()
     barrier()

@@ -1,15 +1,14 @@
-"""Fill the model card's template (`card.md`) with measured numbers."""
+"""Fill a model card's template (`<model>.md`) with measured numbers."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 from experiments.tiny.captions import RARE, plural
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.gallery import GUIDANCE
+from experiments.tiny.models import family
 from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, SHAPES
 from experiments.tiny.tokens import T5_LENGTH
 
-TEMPLATE = Path(__file__).with_name("card.md")
 CATEGORIES = ("all", "colours", "counting", "positions", "conflicting", "rare words")
 
 
@@ -20,9 +19,15 @@ def write_readme(config: TinyConfig, metrics: dict) -> None:
         config: Options of the training.
         metrics: What `experiments.tiny.card` measured.
     """
-    values = asdict(config) | _world() | _training(config, metrics) | _measured(metrics)
+    values = (
+        asdict(config)
+        | {"guidance": family(config).guidance}
+        | _world()
+        | _training(config, metrics)
+        | _measured(metrics)
+    )
     values["megabytes"] = f"{_bytes(Path(config.export_to)) / 1e6:.1f}"
-    text = TEMPLATE.read_text().format(**values)
+    text = Path(__file__).with_name(f"{config.model}.md").read_text().format(**values)
     (Path(config.export_to) / "README.md").write_text(text)
 
 
@@ -40,7 +45,6 @@ def _world() -> dict[str, object]:
         "held_out": ", ".join(f"{colour} {plural(shape)}" for shape, colour in sorted(HELD_OUT_PAIRS)),
         "rare": ", ".join(rare),
         "t5_length": T5_LENGTH,
-        "guidance": GUIDANCE,
     }
 
 
@@ -48,7 +52,7 @@ def _training(config: TinyConfig, metrics: dict) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, progress in metrics["training"].items():
         values |= {f"{name}_steps": f"{progress['steps']:,}", f"{name}_minutes": progress["minutes"]}
-    steps = metrics["training"]["flow"]["steps"] + metrics["training"]["distil"]["steps"]
+    steps = sum(metrics["training"].get(name, {"steps": 0})["steps"] for name in ("flow", "distil"))
     values |= {f"p_{name}": f"{count:,}" for name, count in metrics["parameters"].items()}
     values |= {"samples": f"{steps * config.flow_batch:,}", "hardware": metrics["hardware"]}
     return values | {"dropout": f"{config.caption_dropout:.0%}", "max_guidance": config.distil_max_guidance}
@@ -62,8 +66,7 @@ def _measured(metrics: dict) -> dict[str, object]:
         "vae_count": counts["reconstructed"],
         "psnr_50_to_200": metrics["psnr_50_to_200"],
         "floor_count": counts["floor"],
-        "t5_reading": min(metrics["text_reading"]["t5"].values()),
-        "clip_reading": min(metrics["text_reading"]["clip"].values()),
+        **{f"{name}_reading": min(shares.values()) for name, shares in metrics["text_reading"].items()},
         "checker_count": counts["checked"],
         **{f"checker_{name}": drawn[name] for name in ("shape", "colour", "fill", "scene")},
         "suite_count": counts["suite"],

@@ -1,28 +1,25 @@
-"""Pre-train the text encoders on captions alone: name every cell's object, colour, fill and size, and the background.
+"""Pre-train text encoders on captions alone: name every cell's object, colour, fill and size, and the background.
 
 The encoders are frozen afterwards. They also meet the synonyms of `captions.RARE`, which no picture is captioned with.
 """
 
 import random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from experiments.tiny import models, tokens
 from experiments.tiny.captions import caption
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.loop import Fit, Trainer, barrier, world
+from experiments.tiny.models import Conditions, TextPart, family
 from experiments.tiny.scenes import BACKGROUNDS, COLOURS, FILLS, GRID, SHAPES, SIZES, sample_scene
+from experiments.tiny.tokens import corpus
 
 CELLS = GRID * GRID
 CLASSES = {"shape": len(SHAPES) + 1, "colour": len(COLOURS), "fill": len(FILLS), "size": len(SIZES)}
 IGNORE = -100
-TOKENIZERS = {
-    "clip": (CLIPTokenizer, tokens.build_clip_tokenizer),
-    "t5": (T5TokenizerFast, tokens.build_t5_tokenizer),
-}
 
 
 def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
@@ -50,8 +47,8 @@ def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
 class Reader(nn.Module):
     """A text encoder with the head that reads cells from it; only the encoder is kept.
 
-    T5: one learned query per cell (and one for the background) attends to all tokens. CLIP: a linear layer spreads the
-    pooled output over as many slots.
+    Tokens: one learned query per cell (and one for the background) attends to all of them. Pooled: a linear layer
+    spreads the one vector over as many slots.
     """
 
     def __init__(self, encoder: nn.Module, width: int, pooled: bool) -> None:
@@ -66,14 +63,15 @@ class Reader(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * width, count) for name, count in CLASSES.items()})
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
 
-    def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        """Logits of token ids (B, L): {"shape": (B, cells, classes), ..., "background": (B, classes)}."""
-        output = self.encoder(ids)
+    def forward(self, read: Conditions) -> dict[str, Tensor]:
+        """Logits of what the encoder reads: {"shape": (B, cells, classes), ..., "background": (B, classes)}."""
         if self.pooled:
-            slots = self.spread(output.pooler_output).unflatten(-1, (CELLS + 1, -1))
+            slots = self.spread(read["pooled_projections"]).unflatten(-1, (CELLS + 1, -1))
         else:
-            states = output.last_hidden_state
-            slots = self.attention(self.queries.expand(len(ids), -1, -1), states, states, need_weights=False)[0]
+            states, mask = read["encoder_hidden_states"], read.get("encoder_hidden_states_mask")
+            padding = None if mask is None else mask == 0
+            queries = self.queries.expand(len(states), -1, -1)
+            slots = self.attention(queries, states, states, key_padding_mask=padding, need_weights=False)[0]
         slots = self.head(slots)
         logits = {name: head(slots[:, :-1]) for name, head in self.heads.items()}
         return logits | {"background": self.background(slots[:, -1])}
@@ -88,82 +86,76 @@ def reading_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor
     return torch.stack(losses).sum()
 
 
-def token_ids(tokenizer: CLIPTokenizer | T5TokenizerFast, texts: list[str]) -> Tensor:
-    """Token ids (B, max_length), padded and cut exactly as FluxPipeline does."""
-    length = tokenizer.model_max_length
-    return tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
-
-
 def train_text(config: TinyConfig) -> None:
-    """Train T5 on the first process and CLIP on the last one; with a single process, one after the other."""
+    """Train the first encoder on the first process, the second on the last one; with a single process, in turn."""
     rank, size = world()
-    jobs = [("t5", rank == 0), ("clip", rank == size - 1)]
-    for name, mine in jobs:
-        if mine:
-            _train_reader(config, name)
+    for k, part in enumerate(family(config).texts):
+        if rank == k * (size - 1):
+            _train_reader(config, part)
     barrier()
 
 
-def _train_reader(config: TinyConfig, name: str) -> None:
-    tokenizer, reader = _new_reader(config, name)
-    trainer = Trainer(reader, _fit(config, name), config.folder, config.device, alone=True)
+def _train_reader(config: TinyConfig, part: TextPart) -> None:
+    tokenizer, reader = _new_reader(config, part)
+    trainer = Trainer(reader, _fit(config, part), config.folder, config.device, alone=True)
 
     def loss_of(generator: torch.Generator) -> Tensor:
         texts, labels = caption_batch(config.text_batch, int(torch.randint(2**62, (), generator=generator)))
-        return reading_loss(reader(token_ids(tokenizer, texts).to(config.device)), labels)
+        return reading_loss(reader(part.encode(tokenizer, reader.encoder, texts)), labels)
 
     trainer.run(loss_of)
 
 
-def _fit(config: TinyConfig, name: str) -> Fit:
-    """Both encoders train alike; T5 takes larger steps."""
+def _fit(config: TinyConfig, part: TextPart) -> Fit:
     return Fit(
-        name=name,
+        name=part.name,
         minutes=config.text_minutes,
         steps=config.text_steps,
-        lr=1e-3 if name == "clip" else 2e-3,
+        lr=part.lr,
         seed=config.seed,
         ema=0.99,
         checkpoint_minutes=config.checkpoint_minutes,
     )
 
 
-def _tokenizer(config: TinyConfig, name: str) -> CLIPTokenizer | T5TokenizerFast:
+def _tokenizer(config: TinyConfig, part: TextPart) -> Any:
     """The tokenizer kept beside the checkpoints; built once.
 
     Built anew at every start it would be a trap: one more template in the captions, and learned words get other ids.
     """
-    folder = config.folder / f"{name}_tokenizer"
-    kind, build = TOKENIZERS[name]
+    folder = config.folder / f"{part.name}_tokenizer"
     if not folder.exists():
-        build(tokens.corpus()).save_pretrained(folder.with_suffix(".tmp"))
+        part.build_tokenizer(corpus()).save_pretrained(folder.with_suffix(".tmp"))
         folder.with_suffix(".tmp").rename(folder)
-    return kind.from_pretrained(folder)
+    return part.tokenizer_class.from_pretrained(folder)
 
 
-def _new_reader(config: TinyConfig, name: str) -> tuple[CLIPTokenizer | T5TokenizerFast, Reader]:
-    tokenizer = _tokenizer(config, name)
+def _new_reader(config: TinyConfig, part: TextPart) -> tuple[Any, Reader]:
+    tokenizer = _tokenizer(config, part)
     torch.manual_seed(config.seed)
-    build = models.build_clip if name == "clip" else models.build_t5
-    return tokenizer, Reader(build(config, tokenizer), config.width_text, pooled=name == "clip")
+    return tokenizer, Reader(part.build(config, tokenizer), config.width_text, part.pooled)
 
 
-def load_reader(config: TinyConfig, name: str) -> tuple[CLIPTokenizer | T5TokenizerFast, Reader]:
-    """A trained encoder ("t5" or "clip") with its tokenizer and reading head, frozen, with averaged weights."""
-    tokenizer, reader = _new_reader(config, name)
-    trainer = Trainer(reader, _fit(config, name), config.folder, config.device)
+def load_reader(config: TinyConfig, part: TextPart) -> tuple[Any, Reader]:
+    """A trained encoder with its tokenizer and reading head, frozen, with averaged weights.
+
+    Raises:
+        ValueError: It was not trained yet.
+    """
+    tokenizer, reader = _new_reader(config, part)
+    trainer = Trainer(reader, _fit(config, part), config.folder, config.device)
     if trainer.step == 0:
-        raise ValueError(f"no trained {name} in {config.folder}: run stage=text first")
+        raise ValueError(f"no trained {part.name} in {config.folder}: run stage=text first")
     trainer.copy_average()
     return tokenizer, reader.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def reading_accuracy(config: TinyConfig, name: str, count: int = 1000) -> dict[str, float]:
+def reading_accuracy(config: TinyConfig, part: TextPart, count: int = 1000) -> dict[str, float]:
     """Share of new captions' attributes that the encoder's head names right."""
-    tokenizer, reader = load_reader(config, name)
+    tokenizer, reader = load_reader(config, part)
     texts, labels = caption_batch(count, seed=2**40 + config.seed)
-    logits = reader(token_ids(tokenizer, texts).to(config.device))
+    logits = reader(part.encode(tokenizer, reader.encoder, texts))
     right = {}
     for key, target in labels.items():
         known = target != IGNORE
@@ -171,8 +163,24 @@ def reading_accuracy(config: TinyConfig, name: str, count: int = 1000) -> dict[s
     return right
 
 
-def encoders(config: TinyConfig) -> tuple[CLIPTokenizer, CLIPTextModel, T5TokenizerFast, T5EncoderModel]:
-    """The frozen text side of the pipeline."""
-    clip_tokenizer, clip = load_reader(config, "clip")
-    t5_tokenizer, t5 = load_reader(config, "t5")
-    return clip_tokenizer, clip.encoder, t5_tokenizer, t5.encoder
+class Prompts:
+    """The frozen text side of a pipeline."""
+
+    def __init__(self, config: TinyConfig) -> None:
+        """Load every text encoder of the model."""
+        self.parts = [(part, *load_reader(config, part)) for part in family(config).texts]
+
+    @torch.no_grad()
+    def __call__(self, texts: list[str]) -> Conditions:
+        """What the denoiser is told of prompts."""
+        told: Conditions = {}
+        for part, tokenizer, reader in self.parts:
+            told |= part.encode(tokenizer, reader.encoder, texts)
+        return told
+
+    def components(self) -> dict[str, Any]:
+        """Encoders and tokenizers by their names in the pipeline."""
+        named: dict[str, Any] = {}
+        for part, tokenizer, reader in self.parts:
+            named |= {part.module: reader.encoder, part.tokenizer: tokenizer}
+        return named

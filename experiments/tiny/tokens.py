@@ -1,15 +1,17 @@
-"""The two tokenizers, built from our captions: CLIP's byte-level BPE and T5's Unigram, each with its own vocabulary.
+"""The tokenizers, built from our captions: CLIP's and Qwen2's byte-level BPE and T5's Unigram, each with its own words.
 
 Every word of the captions becomes one token, and any printable ASCII text still splits into known pieces.
 """
 
 import json
 import random
+import re
 import string
 from collections.abc import Iterable
 
+from diffusers import QwenImagePipeline
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, T5TokenizerFast
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5TokenizerFast
 
 from experiments.tiny.captions import caption
 from experiments.tiny.scenes import sample_scene
@@ -17,6 +19,16 @@ from experiments.tiny.scenes import sample_scene
 T5_LENGTH = 24
 CLIP_LENGTH = 32
 CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+QWEN_LENGTH = 2048
+QWEN_SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 
 
 def corpus(count: int = 4000, seed: int = 0) -> list[str]:
@@ -60,3 +72,37 @@ def build_t5_tokenizer(texts: Iterable[str]) -> T5TokenizerFast:
     pieces += [(half, -9.0) for half in halves if len(half) <= 4]
     pieces += [(letter, -10.0) for letter in string.printable if not letter.isspace()]
     return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=T5_LENGTH)
+
+
+def qwen_template() -> tuple[str, int]:
+    """Qwen-Image's prompt template and the number of its tokens that stand before the prompt."""
+    parts = dict.fromkeys(("scheduler", "vae", "text_encoder", "tokenizer", "transformer"))
+    pipe = QwenImagePipeline(**parts)
+    return pipe.prompt_template_encode, pipe.prompt_template_encode_start_idx
+
+
+def build_qwen_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
+    """Qwen2's tokenizer with merges learned until every word of the texts and of the pipeline's template is one token.
+
+    Raises:
+        ValueError: The template then has another length than the pipeline cuts off.
+    """
+    template, length = qwen_template()
+    blank = Qwen2Tokenizer()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = blank.backend_tokenizer.normalizer
+    tokenizer.pre_tokenizer = blank.backend_tokenizer.pre_tokenizer
+    pieces = [piece for text in texts for piece in re.split(r"<\|\w+\|>", template.format(text))]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=4000, initial_alphabet=letters, show_progress=False)
+    tokenizer.train_from_iterator(pieces, trainer)
+    vocab = tokenizer.get_vocab()
+    for name in QWEN_SPECIAL:
+        vocab[name] = len(vocab)
+    merges = [tuple(pair) for pair in _merges(tokenizer)]
+    built = Qwen2Tokenizer(
+        vocab=vocab, merges=merges, extra_special_tokens=list(QWEN_SPECIAL[1:]), model_max_length=QWEN_LENGTH
+    )
+    if (found := len(built(template[: template.index("{}")]).input_ids)) != length:
+        raise ValueError(f"the template has {found} tokens before the prompt, but the pipeline drops {length}")
+    return built

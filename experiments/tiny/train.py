@@ -1,4 +1,4 @@
-"""Train an embedded model from nothing: `python -m experiments.tiny.train model=tiny_flux`.
+"""Train an embedded model from nothing: `python -m experiments.tiny.train model=tiny_flux`, or `model=tiny_qwen`.
 
 Every stage writes a checkpoint under `output` and is skipped or resumed when that is found, also after a kill.
 Options are `key=value`, see `experiments.tiny.config.TinyConfig`.
@@ -13,6 +13,7 @@ import torch.multiprocessing as multiprocessing
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.export import export
 from experiments.tiny.flow import train_distil, train_flow
+from experiments.tiny.models import family
 from experiments.tiny.pictures import draw_pictures
 from experiments.tiny.text import train_text
 from experiments.tiny.vae import cache_latents, train_decoder, train_vae
@@ -21,6 +22,10 @@ from experiments.tiny.vae import cache_latents, train_decoder, train_vae
 def stages(config: TinyConfig) -> list[str]:
     """The stages to run, in order."""
     chain = ["pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export"]
+    if not family(config).distilled:
+        chain.remove("distil")
+    if config.stage not in ("all", *chain):
+        raise ValueError(f"{config.model} has no stage {config.stage!r}, only {chain}")
     return chain if config.stage == "all" else [config.stage]
 
 

@@ -1,16 +1,17 @@
 """Train the autoencoder on drawn pictures, measure its latents' scale, and cache the latents of the training set."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
 from experiments.tiny.config import TinyConfig
+from experiments.tiny.draw import SIZE
 from experiments.tiny.loop import Fit, Trainer, barrier, save_atomically, world
-from experiments.tiny.models import build_vae
+from experiments.tiny.models import Family, family
 from experiments.tiny.pictures import load_pictures, to_tensor, unseen_pictures
 
 ENCODE_BATCH = 50
@@ -21,7 +22,7 @@ COLOUR_GAIN = 2.0  # gives the colour channels a standard deviation of about one
 def vae_trainer(config: TinyConfig) -> Trainer:
     """The autoencoder's stage, resumed where it was left."""
     torch.manual_seed(config.seed)
-    vae = build_vae(config).to(memory_format=torch.channels_last)
+    vae = family(config).build_vae(config)
     return Trainer(vae, _fit(config, "vae", config.vae_lr), config.folder, config.device)
 
 
@@ -45,19 +46,20 @@ def _fit(config: TinyConfig, name: str, lr: float) -> Fit:
     )
 
 
-def vae_loss(vae: AutoencoderKL, pictures: Tensor, kl_weight: float, generator: torch.Generator) -> Tensor:
+def vae_loss(kind: Family, vae: Any, pictures: Tensor, kl_weight: float, generator: torch.Generator) -> Tensor:
     """L1 + MSE + KL of pictures (B, 3, H, W) in [-1, 1].
 
-    The first three latent channels are pulled to each 4x4 patch's mean colour: colours are then right early on,
-    and a latent that holds a small picture is easy for the flow model to learn.
+    The first three latent channels are pulled to the mean colour of the patch under them: colours are then right early
+    on, and a latent that holds a small picture is easy for the flow model to learn.
     """
-    mean, log_variance = vae.encoder(pictures).chunk(2, dim=1)
+    mean, log_variance = kind.moments(vae, pictures).chunk(2, dim=1)
     log_variance = log_variance.clamp(-30, 20)
     noise = torch.randn(mean.shape, generator=generator).to(mean)
-    decoded = vae.decoder(mean + (0.5 * log_variance).exp() * noise)
+    decoded = kind.decode(vae, mean + (0.5 * log_variance).exp() * noise)
     error = decoded - pictures
     kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
-    colour = (mean[:, :3] - COLOUR_GAIN * functional.avg_pool2d(pictures, 4)).square().mean()
+    patches = functional.avg_pool2d(pictures, pictures.shape[-1] // mean.shape[-1])
+    colour = (mean[:, :3] - COLOUR_GAIN * patches).square().mean()
     return error.abs().mean() + 2 * (error**2).mean() + kl_weight * kl + 0.3 * colour
 
 
@@ -69,7 +71,7 @@ def train_vae(config: TinyConfig) -> None:
     def loss_of(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
         batch = to_tensor(pictures[np.sort(rows)]).to(config.device, memory_format=torch.channels_last)
-        return vae_loss(trainer.module, batch, config.vae_kl, generator)
+        return vae_loss(family(config), trainer.module, batch, config.vae_kl, generator)
 
     trainer.run(loss_of)
 
@@ -84,13 +86,14 @@ def train_decoder(config: TinyConfig) -> None:
         rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
         latents = cache["latents"][rows].float() / cache["scaling_factor"] + cache["shift_factor"]
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
-        error = trainer.module.decoder(latents.to(config.device)) - to_tensor(pictures[rows]).to(config.device)
+        decoded = family(config).decode(trainer.module, latents.to(config.device))
+        error = decoded - to_tensor(pictures[rows]).to(config.device)
         return error.abs().mean() + 2 * (error**2).mean()
 
     trainer.run(loss_of)
 
 
-def load_vae(config: TinyConfig) -> AutoencoderKL:
+def load_vae(config: TinyConfig) -> Any:
     """The trained autoencoder, frozen, with averaged weights; scale and shift are set once latents are cached.
 
     Raises:
@@ -107,7 +110,7 @@ def load_vae(config: TinyConfig) -> AutoencoderKL:
     vae = trainer.module.eval().requires_grad_(False)
     if latents_file(config).exists():
         scales = torch.load(latents_file(config), weights_only=True, mmap=True)
-        vae.register_to_config(scaling_factor=scales["scaling_factor"], shift_factor=scales["shift_factor"])
+        family(config).set_scale(vae, scales["shift_factor"], scales["scaling_factor"])
     return vae
 
 
@@ -126,7 +129,7 @@ def cache_latents(config: TinyConfig) -> None:
     latents = []
     for start in range(rank * ENCODE_BATCH, len(pictures), size * ENCODE_BATCH):
         batch = to_tensor(pictures[start : start + ENCODE_BATCH]).to(config.device)
-        latents.append(vae.encode(batch).latent_dist.mode().cpu())
+        latents.append(family(config).moments(vae, batch).chunk(2, dim=1)[0].cpu())
     part = config.folder / f"latents-{rank}.part"
     torch.save(latents, part)
     barrier()
@@ -134,17 +137,19 @@ def cache_latents(config: TinyConfig) -> None:
         parts = [torch.load(config.folder / f"latents-{k}.part", weights_only=True) for k in range(size)]
         count = sum(len(chunks) for chunks in parts)
         everything = torch.cat([parts[k % size][k // size] for k in range(count)])
-        shift, scale = everything.mean().item(), 1 / everything.std().item()
-        normal = ((everything - shift) * scale).half()
-        save_atomically({"latents": normal, "shift_factor": shift, "scaling_factor": scale}, latents_file(config))
+        shift, factor = family(config).latent_scale(everything)
+        normal = ((everything - shift) * factor).half()
+        save_atomically({"latents": normal, "shift_factor": shift, "scaling_factor": factor}, latents_file(config))
     barrier()
     part.unlink()
 
 
 @torch.no_grad()
-def reconstruction_psnr(vae: AutoencoderKL, count: int = 200) -> float:
+def reconstruction_psnr(config: TinyConfig, vae: Any, count: int = 200) -> float:
     """Mean PSNR in dB of posterior-mean reconstructions of pictures of new scenes, held-out pairs included."""
-    _, pictures = unseen_pictures(count)
-    decoded = torch.cat([vae.decode(vae.encode(p).latent_dist.mode()).sample for p in pictures.split(ENCODE_BATCH)])
+    kind = family(config)
+    _, pictures = unseen_pictures(count, scale=config.picture_size // SIZE)
+    latents = [kind.moments(vae, part).chunk(2, dim=1)[0] for part in pictures.split(ENCODE_BATCH)]
+    decoded = torch.cat([kind.decode(vae, part) for part in latents])
     error = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).mean(dim=(1, 2, 3))
     return (-10 * error.log10()).mean().item()

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, QwenImagePipeline
 from torch import nn
 
-from experiments.tiny import captions, checker, judge, pictures, suites, tokens
+from experiments.tiny import captions, checker, judge, pictures, qwen, suites, tokens
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.draw import draw
 from experiments.tiny.loop import Fit, Trainer
 from experiments.tiny.scenes import HELD_OUT_PAIRS, Scene, Thing, sample_scene
 from experiments.tiny.train import work
+from experiments.tiny.vae import load_vae
 
 PROMPT = "a large striped red circle above a small pink star on a night sky"
 
@@ -24,34 +25,44 @@ def some_scenes(count: int, seed: int = 0, held_out: bool = False) -> list[Scene
     return [sample_scene(rng, held_out=held_out) for _ in range(count)]
 
 
-@pytest.fixture(scope="module")
-def micro(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+MICRO = {
+    "processes": 1,
+    "compile": False,
+    "num_scenes": 60,
+    "text_steps": 2,
+    "text_batch": 4,
+    "vae_steps": 2,
+    "vae_batch": 2,
+    "decoder_steps": 2,
+    "flow_steps": 2,
+    "flow_batch": 2,
+    "distil_steps": 2,
+    "width_text": 16,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "num_heads": 1,
+    "head_dim": 16,
+}
+
+
+def train_micro(model: str, folder: Path) -> TinyConfig:
     """A model too small to learn anything, trained for two steps a stage in one process."""
-    folder = tmp_path_factory.mktemp("micro")
-    config = TinyConfig(
-        output=str(folder / "work"),
-        export_to=str(folder / "model"),
-        processes=1,
-        compile=False,
-        num_scenes=60,
-        text_steps=2,
-        text_batch=4,
-        vae_steps=2,
-        vae_batch=2,
-        decoder_steps=2,
-        flow_steps=2,
-        flow_batch=2,
-        distil_steps=2,
-        width_text=16,
-        num_layers=1,
-        num_single_layers=1,
-        num_heads=1,
-        head_dim=16,
-    )
+    chosen = {**MICRO, "model": model, "output": folder / "work", "export_to": folder / "model"}
+    config = read_options([f"{key}={value}" for key, value in chosen.items()])
     threads = torch.get_num_threads()
     work(0, config, "")
     torch.set_num_threads(threads)
     return config
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+    return train_micro("tiny_flux", tmp_path_factory.mktemp("micro"))
+
+
+@pytest.fixture(scope="module")
+def micro_qwen(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+    return train_micro("tiny_qwen", tmp_path_factory.mktemp("micro_qwen"))
 
 
 def test_drawing_is_deterministic_by_seed() -> None:
@@ -119,7 +130,7 @@ def test_suites_are_well_formed_disjoint_and_reproducible(tmp_path: Path) -> Non
 
 def test_tokenizers_cover_known_and_unseen_words(tmp_path: Path) -> None:
     texts = tokens.corpus(800)
-    for build in (tokens.build_clip_tokenizer, tokens.build_t5_tokenizer):
+    for build in (tokens.build_clip_tokenizer, tokens.build_t5_tokenizer, tokens.build_qwen_tokenizer):
         built = build(texts)
         built.save_pretrained(tmp_path / build.__name__)
         tokenizer = type(built).from_pretrained(tmp_path / build.__name__)
@@ -164,6 +175,46 @@ def test_export_loads_in_the_real_pipeline(micro: TinyConfig) -> None:
     assert pipe.scheduler.sigmas[0] == 1
 
 
+def test_qwen_export_draws_with_true_guidance_in_the_real_pipeline(micro_qwen: TinyConfig) -> None:
+    pipe = QwenImagePipeline.from_pretrained(micro_qwen.export_to)
+    assert {module.dtype for module in (pipe.transformer, pipe.vae, pipe.text_encoder)} == {torch.float32}
+    pipe.set_progress_bar_config(disable=True)
+    call = {"negative_prompt": " ", "true_cfg_scale": 4.0, "height": 128, "width": 128, "num_inference_steps": 2}
+    image = pipe(PROMPT, generator=torch.Generator().manual_seed(0), **call).images[0]
+    assert image.size == (128, 128)
+    assert pipe.scheduler.sigmas[-2] == pytest.approx(0.02)  # shift_terminal
+    assert len(pipe.vae.config.latents_std) == micro_qwen.latent_channels
+
+
+def test_qwen_template_is_cut_off_and_the_prompt_is_not(micro_qwen: TinyConfig) -> None:
+    pipe = QwenImagePipeline.from_pretrained(micro_qwen.export_to)
+    template, cut = pipe.prompt_template_encode, pipe.prompt_template_encode_start_idx
+    for prompt in (" ", "", "A small pink star.", "two red hearts, striped", "a turquoise jellyfish"):
+        ids = pipe.tokenizer(template.format(prompt)).input_ids
+        assert pipe.tokenizer.decode(ids[cut:]).startswith(f"{prompt}<|im_end|>")
+    assert len(pipe.tokenizer(PROMPT).input_ids) == len(PROMPT.split())
+    alone, _ = pipe.encode_prompt(PROMPT)
+    together, mask = pipe.encode_prompt([PROMPT, " "])
+    assert mask.sum(1).tolist() == [alone.shape[1], 6]
+    torch.testing.assert_close(together[:1], alone)
+
+
+def test_qwen_autoencoder_trained_on_pictures_equals_the_real_one(micro_qwen: TinyConfig) -> None:
+    trained, real = load_vae(micro_qwen), QwenImagePipeline.from_pretrained(micro_qwen.export_to).vae
+    picture = pictures.unseen_pictures(1, scale=2)[1]
+    mean = qwen.moments(trained, picture).chunk(2, dim=1)[0]
+    torch.testing.assert_close(real.encode(picture[:, :, None]).latent_dist.mode()[:, :, 0], mean, atol=2e-2, rtol=0)
+    decoded = real.decode(mean[:, :, None]).sample[:, :, 0]
+    torch.testing.assert_close(decoded, qwen.decode(trained, mean).clamp(-1, 1), atol=2e-2, rtol=0)
+
+
+def test_twice_the_pixels_show_the_same_scene() -> None:
+    scenes = some_scenes(4)
+    small, large = (draw(scenes, torch.Generator().manual_seed(3), scale) for scale in (1, 2))
+    assert large.shape == (4, 3, 128, 128)
+    assert (nn.functional.avg_pool2d(large, 2) - small).abs().mean() < 0.02
+
+
 def test_sigmas_are_those_of_flux_at_a_megapixel(micro: TinyConfig) -> None:
     scheduler = FluxPipeline.from_pretrained(micro.export_to).scheduler
     config = scheduler.config
@@ -201,7 +252,9 @@ def test_checker_labels_follow_the_scene() -> None:
     assert labels["fill"][0, 2] == 2
 
 
-@pytest.mark.parametrize("option", ["flow_minuts=3", "stage=sleep", "model=flux_tiny", "caption_dropout=2"])
+@pytest.mark.parametrize(
+    "option", ["flow_minuts=3", "stage=sleep", "model=flux_tiny", "caption_dropout=2", "picture_size=100"]
+)
 def test_bad_options_are_refused(option: str) -> None:
     with pytest.raises(ValueError, match=option.split("=")[0]):
         read_options([option])
