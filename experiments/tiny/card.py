@@ -58,7 +58,7 @@ def measure(config: TinyConfig) -> dict:
     sweep[kind.guidance] = by_seed[SEEDS[0]]
     long = render(pipe, prompts[:FLOOR_PROMPTS], config, seed=SEEDS[0], steps=200)
     return {
-        "training": {name: _progress(config, name) for name in _stages(config)},
+        "training": {name: _progress(config, name) for name in stages(config)},
         "parameters": {name: _size(getattr(pipe, name)) for name in _parts(config)},
         "text_reading": {part.name: reading_accuracy(config, part) for part in kind.texts},
         "vae_psnr": reconstruction_psnr(config, pipe.vae, RECONSTRUCTED),
@@ -85,7 +85,8 @@ def _parts(config: TinyConfig) -> list[str]:
     return ["transformer", "vae", *(part.module for part in family(config).texts)]
 
 
-def _stages(config: TinyConfig) -> list[str]:
+def stages(config: TinyConfig) -> list[str]:
+    """The trained parts whose steps and minutes the card tells."""
     distil = ["distil"] if family(config).distilled else []
     return [*(part.name for part in family(config).texts), "vae", "flow", *distil, "decoder", "checker"]
 

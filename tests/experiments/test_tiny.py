@@ -9,10 +9,11 @@ import torch
 from diffusers import FluxPipeline, QwenImagePipeline
 from torch import nn
 
-from experiments.tiny import captions, checker, judge, pictures, qwen, suites, tokens
+from experiments.tiny import captions, card, checker, judge, pictures, qwen, readme, suites, tokens
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.draw import draw
 from experiments.tiny.loop import Fit, Trainer
+from experiments.tiny.models import family
 from experiments.tiny.scenes import HELD_OUT_PAIRS, Scene, Thing, sample_scene
 from experiments.tiny.train import work
 from experiments.tiny.vae import load_vae
@@ -206,6 +207,27 @@ def test_qwen_autoencoder_trained_on_pictures_equals_the_real_one(micro_qwen: Ti
     torch.testing.assert_close(real.encode(picture[:, :, None]).latent_dist.mode()[:, :, 0], mean, atol=2e-2, rtol=0)
     decoded = real.decode(mean[:, :, None]).sample[:, :, 0]
     torch.testing.assert_close(decoded, qwen.decode(trained, mean).clamp(-1, 1), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("model", ["tiny_flux", "tiny_qwen"])
+def test_cards_are_filled_in(model: str, tmp_path: Path) -> None:
+    config = read_options([f"model={model}", f"export_to={tmp_path}"])
+    modules = [part.module for part in family(config).texts]
+    metrics = {
+        "training": {name: {"steps": 1234, "minutes": 5.0} for name in card.stages(config)},
+        "parameters": dict.fromkeys(["transformer", "vae", *modules], 1),
+        "text_reading": {part.name: {"shape": 0.5, "colour": 0.25} for part in family(config).texts},
+        "vae_psnr": 30.0,
+        "checker_on_drawn": dict.fromkeys(("shape", "colour", "fill", "scene"), 0.9),
+        "suite": dict.fromkeys((*readme.CATEGORIES, "all, fills"), 0.8),
+        "suite_by_guidance": {"1.0": 0.1},
+        "psnr_50_to_200": 50.0,
+        "counts": dict.fromkeys(("suite", "floor", "checked", "reconstructed"), 8),
+        "hardware": "an abacus",
+    }
+    readme.write_readme(config, metrics)
+    text = (tmp_path / "README.md").read_text()
+    assert f"# {model}" in text and "1,234" in text and "an abacus" in text
 
 
 def test_twice_the_pixels_show_the_same_scene() -> None:
