@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -27,6 +27,7 @@ from meancache.plan import Plan
 log = logging.getLogger(__name__)
 
 WIDTH_OF_LOGS = 150
+RUNS_IN_A_GRID = 7
 OUTCOME, FAILURE = "outcome.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
 
 
@@ -107,15 +108,21 @@ def paper_values(config: DictConfig, jobs: Sequence[int]) -> list[Mapping[str, f
     return [content["rows"][job] for job in jobs]
 
 
+def _grids(outcomes: Sequence[Outcome]) -> Iterator[list[Path]]:
+    """The columns of each picture grid: a reference and the next few runs that answer it."""
+    for reference in dict.fromkeys(outcome.reference for outcome in outcomes):
+        runs = list(dict.fromkeys(o.run for o in outcomes if o.reference == reference and o.run != reference))
+        for start in range(0, len(runs), RUNS_IN_A_GRID):
+            yield [reference, *runs[start : start + RUNS_IN_A_GRID]]
+
+
 def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path, jobs: Sequence[int]) -> None:
     table = make_table(outcomes, config.metrics.names, folder, paper_values(config, jobs))
     show(table, folder)
-    references = list(dict.fromkeys(outcome.reference for outcome in outcomes))
-    for number, reference in enumerate(references):
-        runs = [o.run for o in outcomes if o.reference == reference and o.run != reference]
-        name = "grid.png" if len(references) == 1 else f"grid-{number}.png"
-        if runs:
-            side_by_side(list(dict.fromkeys([reference, *runs])), folder / name, limit=4)
+    columns = list(_grids(outcomes))
+    for number, runs in enumerate(columns):
+        name = "grid.png" if len(columns) == 1 else f"grid-{number}.png"
+        side_by_side(runs, folder / name, limit=4)
     if sum(not row.reference for row in table.rows) > 1:
         draw_tradeoff(table.rows, folder / "tradeoff.png")
     plans = [Plan.load(o.run / "plan.json") for o in outcomes if (o.run / "plan.json").exists()]
