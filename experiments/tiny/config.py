@@ -21,7 +21,7 @@ MODELS: dict[str, dict[str, object]] = {
         "latent_channels": 8,
         "num_layers": 5,
         "num_single_layers": 0,
-        "text_minutes": 10.0,
+        "text_minutes": 15.0,
         "vae_minutes": 35.0,
         "flow_minutes": 75.0,
         "decoder_minutes": 8.0,
