@@ -1,5 +1,6 @@
 """What the README shows works as shown."""
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -64,3 +65,21 @@ def test_every_command_composes():
 def test_every_file_it_names_exists():
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (CONF.parent / link).exists(), link
+
+
+def test_the_result_table_is_that_of_the_committed_run():
+    path = CONF.parent / "experiments" / "results" / "equal_nfe" / "table.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    whole = float(rows[0]["denoiser_flops"])
+
+    def told(row: dict[str, str]) -> tuple[str, ...]:
+        flops = row["denoiser_flops"]
+        cut = "n/a" if flops == "n/a" else f"{whole / float(flops):.2f}x"
+        return f"{float(row['nfe']):.3g}", cut, f"{float(row['psnr']):.2f}", f"{float(row['st_lpips']):.4f}"
+
+    known = {told(row) for row in rows[1:]}
+    table = README[README.index("FLOPs cut") :].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in table]
+    shown = [tuple(half) for row in cells for half in (row[:4], row[4:]) if any(half)]
+    assert len(shown) > 30
+    assert set(shown) <= known
