@@ -13,7 +13,7 @@ from meancache.config import RunConfig
 from meancache.method import Full
 from meancache.pipelines import load_pipeline
 from meancache.progress import track
-from meancache.prompts import Sample, load_prompts
+from meancache.prompts import Sample, identity_of, in_batches, load_prompts
 from meancache.stability import StabilityMap, edge_costs
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def calibration_samples(config: RunConfig) -> list[Sample]:
 def calibration_folder(config: RunConfig) -> Path:
     identity = {
         "model": model_identity(config),
-        "samples": [(sample.name, sample.prompt.text) for sample in calibration_samples(config)],
+        "samples": identity_of(calibration_samples(config)),
         "max_span": config.calibrate.max_span,
     }
     return Path(config.output) / "calibration" / f"{config.model.name}-{content_hash(identity)}"
@@ -73,8 +73,7 @@ def load_map(config: RunConfig) -> StabilityMap:
 def _calibrate(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:
     pipe = load_pipeline(config.model, config.runtime)
     spans = tuple(range(1, config.calibrate.max_span + 1))
-    size = config.calibrate.batch_size
-    batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+    batches = in_batches(samples, config.calibrate.batch_size)
     for batch in track(batches, description="calibrate", total=len(batches)):
         _, session, _ = call_pipeline(config, pipe, Full(), batch, keep=True, output_type="latent")
         trajectory = session.run.full_trajectory()

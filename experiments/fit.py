@@ -17,7 +17,7 @@ from meancache.artifacts import SampleStore, content_hash, fill, make_folder, wr
 from meancache.config import RunConfig
 from meancache.pipelines import load_pipeline
 from meancache.progress import track
-from meancache.prompts import Sample
+from meancache.prompts import Sample, identity_of, in_batches
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ DIGITS = 6
 def fit(config: RunConfig) -> Path | None:
     """Measure what is missing and write the constants. Returns their folder, None while other shards are at work."""
     samples = {sample.name: sample for sample in calibration_samples(config)}
-    identity = {"model": model_identity(config), "samples": [(s.name, s.prompt.text) for s in samples.values()]}
+    identity = {"model": model_identity(config), "samples": identity_of(samples.values())}
     folder = Path(config.output) / "calibration" / f"{config.model.name}-blocks-{content_hash(identity)}"
     store = SampleStore(folder, ".changes.json")
 
@@ -54,8 +54,7 @@ def fit(config: RunConfig) -> Path | None:
 
 def _measure(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:
     pipe = load_pipeline(config.model, config.runtime)
-    size = config.calibrate.batch_size
-    batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+    batches = in_batches(samples, config.calibrate.batch_size)
     for batch in track(batches, description="fit", total=len(batches)):
         method = BlockChanges()
         call_pipeline(config, pipe, method, batch, output_type="latent")

@@ -27,7 +27,7 @@ from meancache.flops import pipeline_costs
 from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
-from meancache.prompts import Sample, load_prompts
+from meancache.prompts import Sample, identity_of, in_batches, load_prompts
 from meancache.protocols import Method
 from meancache.session import Session, attach
 from meancache.timing import now, peak_memory_mib, reset_peak_memory
@@ -69,7 +69,7 @@ def run_folder(config: RunConfig, plan: Plan | None) -> Path:
         "format": FORMAT,
         "model": model_identity(config),
         "method": method | {"name": "", "path": path},
-        "samples": [(sample.name, sample.prompt.text) for sample in samples_of(config)],
+        "samples": identity_of(samples_of(config)),
         "runtime": runtime | {"offload": config.runtime.offload},
     }
     name = f"{config.model.name}-{config.method['name']}-{content_hash(identity)}"
@@ -106,8 +106,7 @@ def _describe(config: RunConfig, folder: Path, plan: Plan | None) -> None:
 
 def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Sequence[Sample]) -> None:
     pipe = load_pipeline(config.model, config.runtime)
-    size = config.runtime.batch_size
-    batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+    batches = in_batches(samples, config.runtime.batch_size)
     for _ in range(config.runtime.warmup):
         call_pipeline(config, pipe, method, batches[0])
     reset_peak_memory(torch.device(config.runtime.device))

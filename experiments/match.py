@@ -6,9 +6,9 @@ such as the embedded models, rows of an experiment ask for ``match_nfe``.
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +18,7 @@ from experiments.plan import build_method, plan_request
 from meancache.artifacts import content_hash, locked, make_folder, write_atomic
 from meancache.config import RunConfig, parse_config
 from meancache.pipelines import load_pipeline
+from meancache.prompts import Sample, identity_of, in_batches
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def find_threshold(config: DictConfig, run_config: RunConfig) -> float:
     identity = {
         "model": model_identity(run_config),
         "method": method,
-        "samples": [(sample.name, sample.prompt.text) for sample in samples],
+        "samples": identity_of(samples),
         "nfe": run_config.match_nfe,
         "batch_size": run_config.runtime.batch_size,
     }
@@ -64,7 +65,7 @@ def find_threshold(config: DictConfig, run_config: RunConfig) -> float:
     return float(found["threshold"])
 
 
-def _search(config: DictConfig, samples: Any, target: float) -> dict[str, float]:
+def _search(config: DictConfig, samples: Sequence[Sample], target: float) -> dict[str, float]:
     """Bisection on a logarithmic scale: a higher threshold computes fewer steps."""
     low, high, best = LOWEST, HIGHEST, (float("inf"), 0.0, 0.0)
     for _ in range(TRIALS):
@@ -77,9 +78,8 @@ def _search(config: DictConfig, samples: Any, target: float) -> dict[str, float]
     return {"threshold": best[1], "nfe": best[2]}
 
 
-def _mean_nfe(config: RunConfig, samples: Any) -> float:
+def _mean_nfe(config: RunConfig, samples: Sequence[Sample]) -> float:
     pipe = load_pipeline(config.model, config.runtime)
     method, _ = build_method(config, plan_request(config))
-    size = config.runtime.batch_size
-    batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+    batches = in_batches(samples, config.runtime.batch_size)
     return fmean(call_pipeline(config, pipe, method, batch, output_type="latent")[1].run.nfe for batch in batches)

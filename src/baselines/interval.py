@@ -32,6 +32,30 @@ class Interval:
         return 1 if index < self.first_enhance else self.interval
 
 
+@dataclass(frozen=True)
+class Forecast(Interval):
+    """An interval with a Taylor polynomial over the steps between full ones.
+
+    Args:
+        interval: N; steps from one full step to the next.
+        first_enhance: E; so many steps at the start are all full.
+        order: O; of the polynomial, reached once O differences exist. 0 reuses the last value.
+
+    Raises:
+        ValueError: interval or first_enhance below 1, or order below 0, or not whole.
+    """
+
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_whole("order", self.order, at_least=0)
+
+    def order_at(self, index: int) -> int:
+        """Highest order of the table made at full step ``index``: no differences between warm-up steps."""
+        return self.order if index > self.first_enhance - 2 else 0
+
+
 def require_whole(name: str, value: object, *, at_least: int) -> None:
     """Raise ValueError unless ``value`` is a whole number of at least so much."""
     if not isinstance(value, int) or value < at_least:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.interval import Interval, require_whole
+from baselines.interval import Forecast
 from baselines.taylor import extrapolated, updated
 from meancache.protocols import Feature, FeatureMethod
 from meancache.schedule import Step
@@ -36,23 +36,8 @@ class _Tables:
 
 
 @dataclass(frozen=True)
-class TaylorSeer(Interval, FeatureMethod):
-    """Predict every module's output by the Taylor polynomial of its last full steps.
-
-    Args:
-        interval: N; steps from one full step to the next.
-        first_enhance: E; so many steps at the start are all full.
-        order: O; of the polynomial, reached once O differences exist. 0 reuses the last output.
-
-    Raises:
-        ValueError: interval or first_enhance below 1, or order below 0, or not whole.
-    """
-
-    order: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_whole("order", self.order, at_least=0)
+class TaylorSeer(Forecast, FeatureMethod):
+    """Predict every module's output by the Taylor polynomial of its last full steps. Settings: see `Forecast`."""
 
     @property
     def kinds(self) -> Collection[str]:
@@ -69,7 +54,7 @@ class TaylorSeer(Interval, FeatureMethod):
             return
         parts = output if isinstance(output, tuple) else (output,)
         before = state.by_module.get(feature.module, [[]] * len(parts))
-        order = self.order if step.index > self.first_enhance - 2 else 0  # no differences between warm-up steps
+        order = self.order_at(step.index)
         state.by_module[feature.module] = [
             updated(table, part, self.gap(step.index), order) for table, part in zip(before, parts)
         ]

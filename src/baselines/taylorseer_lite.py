@@ -13,30 +13,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from baselines.interval import Interval, require_whole
+from baselines.interval import Forecast
 from baselines.taylor import extrapolated, updated
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class TaylorSeerLite(Interval):
+class TaylorSeerLite(Forecast):
     """Predict the guided velocity by the Taylor polynomial of its last computed steps, in step units.
 
-    Args:
-        interval: N; steps from one computed step to the next.
-        first_enhance: E; so many steps at the start are all computed.
-        order: O; of the polynomial, reached once O differences exist. 0 holds the last velocity.
-
-    Raises:
-        ValueError: interval or first_enhance below 1, or order below 0, or not whole.
+    Settings: see `Forecast`.
     """
-
-    order: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_whole("order", self.order, at_least=0)
 
     @property
     def history(self) -> int:
@@ -56,8 +44,7 @@ class TaylorSeerLite(Interval):
         for node, gap in self._nodes(step):
             entry = trajectory[node]
             assert entry.computed, f"step {node} was skipped"
-            order = self.order if node > self.first_enhance - 2 else 0  # no differences between warm-up steps
-            factors = updated(factors, entry.velocity.float(), gap, order)
+            factors = updated(factors, entry.velocity.float(), gap, self.order_at(node))
         return extrapolated(factors, self.since_full(step.index)).to(trajectory[-1].velocity.dtype)
 
     def _nodes(self, step: Step) -> list[tuple[int, int]]:

@@ -98,10 +98,15 @@ def shortest_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int],
     edges = max(range(len(totals)), key=lambda count: (-totals[count], count))
     if totals[edges] == np.inf:
         raise ValueError(f"no path has {budget} edges or fewer")
-    path = [size - 1]
-    for parent in reversed(parents[:edges]):
+    return _walk_back(parents[:edges], size - 1), float(totals[edges])
+
+
+def _walk_back(parents: Sequence[Sequence[int] | NDArray[np.int64]], end: int) -> list[int]:
+    """The path to ``end``, from the best parent of every point at each number of edges."""
+    path = [end]
+    for parent in reversed(parents):
         path.append(int(parent[path[-1]]))
-    return path[::-1], float(totals[edges])
+    return path[::-1]
 
 
 def minimax_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], float]:
@@ -132,10 +137,7 @@ def minimax_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], 
     edges = min(range(longest), key=lambda count: ((*totals[count], *(0.0,) * (longest - len(totals[count]))), -count))
     if totals[edges] == nowhere:
         raise ValueError(f"no path has {budget} edges or fewer")
-    path = [size - 1]
-    for came_from in reversed(parents[:edges]):
-        path.append(came_from[path[-1]])
-    return path[::-1], totals[edges][0]
+    return _walk_back(parents[:edges], size - 1), totals[edges][0]
 
 
 def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,16 @@ class Sample:
     def noise_seed(self) -> int:
         """Seed of the sample's noise: its own for every prompt and seed, whatever the batch or the shard."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{self.prompt.text}".encode()).digest()[:6], "big")
+
+
+def identity_of(samples: Iterable[Sample]) -> list[tuple[str, str]]:
+    """What of samples decides their results, for a content hash."""
+    return [(sample.name, sample.prompt.text) for sample in samples]
+
+
+def in_batches(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
+    """The samples in order, ``size`` at a time."""
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
 def load_prompts(file: str | Path | None, limit: int | None = None) -> list[Prompt]:

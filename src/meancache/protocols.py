@@ -137,7 +137,6 @@ class Feature:
             attention "value", "context_value", "fused_value", which run only where their attention does.
         stack: name of the block list.
         layer: position in it.
-        num_layers: length of it.
         module: name of the module in the block.
         num_heads: heads that a value projection serves side by side; 1 for other kinds.
     """
@@ -145,7 +144,6 @@ class Feature:
     kind: str
     stack: str
     layer: int
-    num_layers: int
     module: str
     num_heads: int = 1
 

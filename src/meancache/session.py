@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meancache.adapters import ModelAdapter
+from meancache.adapters import ModelAdapter, Stack
 from meancache.method import Full
 from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, VelocityMethod
 from meancache.schedule import Schedule, Step
@@ -176,10 +176,14 @@ class Session:
         run.work["embed_out"] += 1
         if self.blocks_are_booked:
             return
-        whole = self.runs_whole_blocks()
         for stack in self.adapter.stacks:
-            run.work[f"{'blocks' if whole else 'modulations'}:{stack.name}"] += len(getattr(denoiser, stack.name))
-        run.counters.full_calls += whole
+            self.book_blocks(stack, len(getattr(denoiser, stack.name)))
+        run.counters.full_calls += self.runs_whole_blocks()
+
+    def book_blocks(self, stack: Stack, count: int = 1) -> None:
+        """Book blocks of a list that ran in this call."""
+        unit = "blocks" if self.runs_whole_blocks() else "modulations"
+        self.run.work[f"{unit}:{stack.name}"] += count
 
     def wrap_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)

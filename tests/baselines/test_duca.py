@@ -109,7 +109,7 @@ def published(method):
     """TFLOP of 50 steps of FLUX with the method, text encoders and VAE apart."""
     tokens = [(MLP, "mlp", 19, 4096), (MLP, "context_mlp", 19, 512), (FUSED, "fused_mlp_in", 38, 4608)]
     refreshed = sum(
-        flops * int(method.share(Feature(kind, "", layer, depth, "")) * length)
+        flops * int(method.share(Feature(kind, "", layer, "")) * length)
         for flops, kind, depth, length in tokens
         for layer in range(depth)
     )

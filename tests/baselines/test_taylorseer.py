@@ -15,7 +15,7 @@ from meancache.trajectory import Entry, Trajectory
 from tests.pipelines import NUM_BRANCHES, attached, random_pipeline_of, schedule_of
 
 FIFTY = Schedule([1 - index / 50 for index in range(51)])
-MLP = Feature("mlp", "blocks", 0, 1, "ff")
+MLP = Feature("mlp", "blocks", 0, "ff")
 
 
 @pytest.mark.parametrize("method", [TaylorSeer, TaylorSeerLite])
@@ -114,7 +114,7 @@ def test_warm_up_steps_keep_no_differences():
 
 def test_order_zero_reuses_and_pairs_stay_pairs():
     method = TaylorSeer(interval=3, order=0)
-    state, attention = method.new_features(0), Feature("attention", "blocks", 0, 1, "attn")
+    state, attention = method.new_features(0), Feature("attention", "blocks", 0, "attn")
     pair = (torch.ones(1, 2, 3), torch.zeros(1, 1, 3))
     method.keep(FIFTY.step(0), attention, state, pair)
     assert method.recall(FIFTY.step(1), attention, state, None, None) == pair

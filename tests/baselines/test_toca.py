@@ -12,9 +12,9 @@ from meancache.session import attach
 from tests.pipelines import attached, random_pipeline_of
 
 FIFTY = Schedule([1 - index / 50 for index in range(51)])
-MLP = Feature("mlp", "transformer_blocks", 0, 19, "ff")
+MLP = Feature("mlp", "transformer_blocks", 0, "ff")
 FUSED = [
-    Feature(kind, "single_transformer_blocks", 0, 38, module)
+    Feature(kind, "single_transformer_blocks", 0, module)
     for kind, module in (("fused_mlp_in", "proj_mlp"), ("fused_attention", "attn"), ("fused_out", "proj_out"))
 ]
 IMAGE, TEXT = 16, 5  # tokens of the tiny FLUX pipeline
@@ -69,7 +69,7 @@ def test_bad_values_are_named(arguments, message):
 
 def test_the_share_falls_with_depth_and_is_larger_in_fused_blocks():
     def share(kind, layer, ratio=0.1):
-        return ToCa(interval=5, ratio=ratio).share(Feature(kind, "", layer, 60, ""))
+        return ToCa(interval=5, ratio=ratio).share(Feature(kind, "", layer, ""))
 
     assert share("mlp", 0) == pytest.approx(0.060)
     assert share("context_mlp", 19) == pytest.approx(0.0319, abs=1e-4)
@@ -107,7 +107,7 @@ def test_chosen_tokens_are_refreshed_and_stay_until_the_next_full_step():
 
 def test_the_tokens_with_the_largest_values_are_chosen_in_each_sample():
     values = torch.tensor([[1.0, 9, 2, 3, 8], [7, 1, 1, 9, 2]]).unsqueeze(-1).repeat(1, 1, 4)
-    value = Feature("value", "transformer_blocks", 0, 19, "attn.to_v", num_heads=2)
+    value = Feature("value", "transformer_blocks", 0, "attn.to_v", num_heads=2)
     for sign, expected in ((1, [[1, 4], [0, 3]]), (-1, [[0, 2], [1, 2]])):
         method = ToCa(interval=5, ratio=0.7, score="v_norm", sign=sign)  # 42 % of 5 tokens
         state = method.new_features(0)
@@ -125,7 +125,7 @@ def test_value_scores_are_means_over_heads_scaled_to_length_one():
 def test_with_a_soft_weight_every_token_gets_its_turn():
     """Values say the same two tokens each time; with age on top all ten are refreshed in five steps."""
     values = torch.arange(10.0).reshape(1, 10, 1)
-    value = Feature("value", "transformer_blocks", 0, 19, "attn.to_v")
+    value = Feature("value", "transformer_blocks", 0, "attn.to_v")
     for soft_weight, refreshed in ((0.0, 2), (100.0, 10)):
         method = ToCa(interval=9, ratio=1 / 3, score="v_norm", soft_weight=soft_weight)  # 20 % of 10 tokens
         state = method.new_features(0)

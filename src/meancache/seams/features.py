@@ -40,11 +40,11 @@ class FeatureSeam:
     def overrides(self) -> Iterator[Override]:
         names = [stack.name for stack, _ in self.blocks]
         for position, (stack, block) in enumerate(self.blocks):
-            layer, count = position - names.index(stack.name), names.count(stack.name)
+            layer = position - names.index(stack.name)
             for name, kind in stack.features.items():
                 if kind in self.method.kinds:
                     module = block.get_submodule(name)
-                    feature = Feature(kind, stack.name, layer, count, name, _num_heads(kind, block, name))
+                    feature = Feature(kind, stack.name, layer, name, _num_heads(kind, block, name))
                     yield Override(module, "forward", self._wrap(position, feature, module.forward))
 
     def _wrap(self, position: int, feature: Feature, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,7 +71,7 @@ class ResidualSeam:
             if position < self.start and self.method.restarts(self.session.run.step):
                 call.probed.append(partial(original, *args, **kwargs))
             output = original(*args, **kwargs)
-            self._count(stack)
+            self.session.book_blocks(stack)
             if position == self.end - 1 and not call.skips:
                 self._observe(call, stack.unpack(output))
             return output
@@ -86,7 +86,7 @@ class ResidualSeam:
         if not call.skips:
             for (stack, _), block in zip(self.blocks, call.probed):
                 block()
-                self._count(stack)
+                self.session.book_blocks(stack)
         return not call.skips
 
     def _predict(self, call: _Call) -> Streams:
@@ -97,9 +97,6 @@ class ResidualSeam:
         assert call.probe is not None
         self.method.observe(self.session.run.step, self._state(), call.probe, out)
         self.session.run.counters.full_calls += self.share * self.session.runs_whole_blocks()
-
-    def _count(self, stack: Stack) -> None:
-        self.session.run.work[f"{'blocks' if self.session.runs_whole_blocks() else 'modulations'}:{stack.name}"] += 1
 
     def _key(self) -> Hashable:
         return *self.key, self.session.run.branch if self.method.per_branch else 0
