@@ -15,12 +15,15 @@ from meancache.pipelines import load_pipeline
 from meancache.progress import track
 from meancache.prompts import Sample, identity_of, in_batches, load_prompts
 from meancache.stability import StabilityMap, edge_costs
+from meancache.suites import calibration_categories
 
 log = logging.getLogger(__name__)
 
 
 def calibration_samples(config: RunConfig) -> list[Sample]:
-    prompts = load_prompts(config.calibrate.file, config.calibrate.limit)
+    settings = config.calibrate
+    categories = calibration_categories(settings.file) if settings.categories is None else settings.categories
+    prompts = load_prompts(settings.file, settings.limit, categories, download=config.prompts.download)
     return [Sample(prompt, seed) for seed in config.calibrate.seeds for prompt in prompts]
 
 

@@ -38,7 +38,8 @@ FORMAT = 2  # of records: a run in another one is made again
 
 
 def samples_of(config: RunConfig) -> list[Sample]:
-    prompts = load_prompts(config.prompts.file, config.prompts.limit)
+    suite = config.prompts
+    prompts = load_prompts(suite.file, suite.limit, suite.categories, download=suite.download)
     return [Sample(prompt, seed) for seed in config.seeds for prompt in prompts]
 
 

@@ -47,10 +47,19 @@ class ModelConfig:
 
 @dataclass
 class PromptsConfig:
-    """A prompt suite; ``limit`` takes so many prompts, spread evenly."""
+    """A prompt suite.
+
+    Attributes:
+        file: a suite by its name, see meancache.suites, or a file.
+        limit: take so many prompts, spread evenly.
+        categories: of these categories alone, or null for all.
+        download: fetch a named suite that is not on this machine; this holds for ``calibrate.file`` too.
+    """
 
     file: str | None
     limit: int | None
+    categories: list[str] | None
+    download: bool
 
 
 @dataclass
@@ -62,10 +71,14 @@ class MetricsConfig:
 
 @dataclass
 class CalibrateConfig:
-    """Full trajectories for the stability map: prompts x seeds; spans K up to ``max_span``."""
+    """Full trajectories for the stability map: prompts x seeds; spans K up to ``max_span``.
+
+    ``file``, ``limit`` and ``categories`` as for prompts, but that null leaves the categories to the suite.
+    """
 
     file: str | None
     limit: int | None
+    categories: list[str] | None
     seeds: list[int]
     max_span: int
     batch_size: int

@@ -1,5 +1,7 @@
 """Prompt suites and the noise of their samples."""
 
+import json
+
 import pytest
 
 from meancache.prompts import Prompt, Sample, load_prompts
@@ -37,3 +39,42 @@ def test_every_prompt_and_seed_has_its_own_noise():
     assert len({sample.noise_seed for sample in samples}) == 4
     assert Sample(Prompt(7, "a"), 0).noise_seed == samples[0].noise_seed
     assert samples[0].name == "00000-0"
+
+
+def test_full_info_of_vbench_gives_prompts_with_all_their_dimensions(tmp_path):
+    info = [
+        {"prompt_en": "a kite", "dimension": ["scene", "colour"]},
+        {"prompt_en": "two kites", "dimension": ["count"]},
+    ]
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    kite, two = load_prompts(tmp_path / "info.json")
+    assert (kite.text, kite.categories, two.categories) == ("a kite", ("scene", "colour"), ("count",))
+    (tmp_path / "info.json").write_text('[{"prompt": "a kite"}]')
+    with pytest.raises(ValueError, match="not a JSON list of objects with prompt_en and dimension"):
+        load_prompts(tmp_path / "info.json")
+
+
+def test_categories_are_chosen_before_the_limit_and_keep_indices(tmp_path):
+    lines = [json.dumps({"prompt": f"{name} {i}", "category": name}) for i in range(4) for name in ("a", "b+c", "c")]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    chosen = load_prompts(tmp_path / "a.jsonl", 4, ["c"])
+    assert [(prompt.index, prompt.text) for prompt in chosen] == [
+        (1, "b+c 0"),
+        (4, "b+c 1"),
+        (7, "b+c 2"),
+        (10, "b+c 3"),
+    ]
+    assert [prompt.index for prompt in load_prompts(tmp_path / "a.jsonl", None, ["a"])] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize("categories", [["d"], ["a", "d"], []])
+def test_a_category_that_no_prompt_has_is_refused(tmp_path, categories):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x", "category": "a"}\n{"prompt": "y", "category": "b"}')
+    with pytest.raises(ValueError, match="no categories .*it has a, b; null takes all"):
+        load_prompts(tmp_path / "a.jsonl", None, categories)
+
+
+def test_files_in_another_encoding_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    with pytest.raises(ValueError, match="no UTF-8 text"):
+        load_prompts(tmp_path / "a.txt")
