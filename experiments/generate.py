@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from io import BytesIO
@@ -137,7 +137,7 @@ def call_pipeline(
             generator=[torch.Generator().manual_seed(sample.noise_seed) for sample in batch],
             num_inference_steps=num_steps(config),
             output_type=output_type,
-            **config.model.call,
+            **_for_each_prompt(config.model.call, len(batch)),
         )
         ended = now(session.device)
     clock = session.run.counters
@@ -150,23 +150,31 @@ def call_pipeline(
     return output.images, session, seconds
 
 
+def _for_each_prompt(call: Mapping[str, Any], num_prompts: int) -> dict[str, Any]:
+    """The arguments of a call with so many prompts: not every pipeline repeats a negative prompt by itself."""
+    negative = call.get("negative_prompt")
+    return {**call} if negative is None else {**call, "negative_prompt": [negative] * num_prompts}
+
+
 def sample_flops(config: RunConfig, pipe: Any, session: Session) -> dict[str, float] | None:
     """FLOPs of one sample of the session's latest run, or None where they are not known."""
     size = config.model.call
     if session.is_watched or "height" not in size:
         return None
+    works, tokens = session.run.sample_works()
     try:
         costs = pipeline_costs(
             pipe,
             height=size["height"],
             width=size["width"],
             num_frames=size.get("num_frames", 1),
-            text_tokens=session.run.text_tokens,
+            text_tokens=tokens,
+            call=size,
         )
     except ValueError as error:
         log.debug("no FLOPs for %s: %s", config.model.name, error)
         return None
-    return asdict(costs.run(session.run.works))
+    return asdict(costs.run(works))
 
 
 def _record(

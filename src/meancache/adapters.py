@@ -62,12 +62,14 @@ class ModelAdapter:
         denoisers: attributes of the pipeline that hold the modules called in the denoising loop.
         stacks: block lists of a denoiser in the order they run; none for a model known at velocity level only.
         modulated_input: (block 0, args, kwargs) -> its modulated input, (B, S, D).
+        text: the denoiser's argument that carries text tokens, (B, S, D) or a list with (S, D) of each prompt.
     """
 
     name: str
     denoisers: tuple[str, ...] = ("transformer",)
     stacks: tuple[Stack, ...] = ()
     modulated_input: Callable[[Any, Sequence[Any], Mapping[str, Any]], Tensor] | None = None
+    text: str = "encoder_hidden_states"
 
     def blocks(self, denoiser: nn.Module) -> list[tuple[Stack, nn.Module]]:
         """All blocks in the order they run, each with its list.
@@ -169,6 +171,7 @@ Z_IMAGE = ModelAdapter(
     "z_image",
     stacks=(Stack("layers", ("x", 0), None, features={"attention": "attention", "feed_forward": "mlp"}),),
     modulated_input=_z_image_modulated,
+    text="cap_feats",
 )
 WAN = ModelAdapter(
     "wan",

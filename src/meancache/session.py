@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ class Run:
     num_branches: int = 0  # learned in step 0, asserted afterwards
     outputs: list[Any] = field(default_factory=list)  # last output of each branch
     states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
-    text_tokens: list[int] = field(default_factory=list)  # that enter the denoiser, of each branch
+    text_tokens: list[list[int]] = field(default_factory=list)  # by branch, of each prompt in its call
     called: set[Hashable] = field(default_factory=set)  # denoisers and branches that have run
     is_first: bool = True  # the call in progress is the first of its denoiser and branch
     works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
@@ -94,6 +95,20 @@ class Run:
         if key not in self.states:
             self.states[key] = new()
         return self.states[key]
+
+    def sample_works(self) -> tuple[list[Counter[str]], list[int]]:
+        """Of one sample of the finished run, by prompt that it needs: the work done, and text tokens with padding.
+
+        Z-Image puts both prompts of guidance into one call, which pads them to the longest; other models call twice.
+        """
+        assert self.final_latents is not None
+        works: list[Counter[str]] = []
+        tokens: list[int] = []
+        for work, lengths in zip(self.works, self.text_tokens):
+            num_prompts = len(lengths) // len(self.final_latents)
+            works += [work] * num_prompts
+            tokens += [max(lengths)] * num_prompts
+        return works, tokens
 
     def full_trajectory(self) -> FullTrajectory:
         """The finished run as calibration reads it; it was attached with ``keep``."""
@@ -152,7 +167,8 @@ class Session:
                 return run.outputs[branch]
             if branch == len(run.works):
                 run.works.append(Counter())
-                run.text_tokens.append(_num_tokens(kwargs.get("encoder_hidden_states")))
+                given = signature(original).bind_partial(*args, **kwargs).arguments
+                run.text_tokens.append(_num_tokens(given.get(self.adapter.text)))
             run.is_first = (denoiser, branch) not in run.called
             run.called.add((denoiser, branch))
             output = original(*args, **kwargs)
@@ -207,9 +223,11 @@ class Session:
         return wrapper
 
 
-def _num_tokens(text: Any) -> int:
-    """Tokens of a denoiser call's text input, 0 where it takes none that we know."""
-    return text.shape[1] if isinstance(text, Tensor) else 0
+def _num_tokens(text: Any) -> list[int]:
+    """Tokens of each prompt of a denoiser call, none where it takes no text that we know."""
+    if isinstance(text, Tensor):
+        return [text.shape[1]] * len(text)
+    return [len(prompt) for prompt in text or ()]
 
 
 def _checked_step(run: Run, scheduler: Any) -> Step:

@@ -82,6 +82,15 @@ def test_block_arguments_are_where_the_adapter_says(random_pipeline):
             assert parameters[which[1]] == which[0], f"{type(block).__name__}{parameters}"
 
 
+def test_text_is_where_the_adapter_says(random_pipeline):
+    transformer = random_pipeline.pipe.transformer
+    name = adapter_for(random_pipeline.pipe).text
+    args, kwargs, _ = record(random_pipeline, transformer)[0]
+    text = inspect.signature(transformer.forward).bind(*args, **kwargs).arguments[name]
+    prompts = 2 if "z_image" in adapter_for(random_pipeline.pipe).name else 1
+    assert [prompt.shape for prompt in text] == [(5, 24)] * prompts
+
+
 def test_streams_are_read_unpacked_and_packed(random_pipeline):
     """The hidden stream has the image tokens, before a block and after it, and pack undoes unpack."""
     tokens = TOKENS[adapter_for(random_pipeline.pipe).name]

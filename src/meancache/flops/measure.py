@@ -40,6 +40,9 @@ def encoder_flops(encoder: Any, num_tokens: int) -> int:
 
 
 def decoder_flops(vae: Any, latents: Sequence[int]) -> int:
-    """FLOPs of decoding latents of this shape, without slices or tiles."""
+    """FLOPs of decoding latents of this shape, in tiles where the VAE is set to: they overlap, which costs."""
     twin: Any = on_meta(vae)
+    for name, value in vars(vae).items():
+        if name.startswith(("use_tiling", "tile_")):
+            setattr(twin, name, value)
     return count_flops(lambda: twin.decode(torch.zeros(*latents, device="meta")))

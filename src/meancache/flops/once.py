@@ -1,6 +1,7 @@
 """FLOPs of what a pipeline does once a sample: text encoders and VAE decoder, counted on the meta device."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,7 +10,9 @@ from torch import nn
 from meancache.flops.measure import decoder_flops, encoder_flops
 
 PATCH = 2  # side of a token in latents, in height and width: the same for all denoisers with a closed form
+CLIP_TOKENS = 77  # fixed in the code of HunyuanVideoPipeline
 EncoderTokens = Mapping[str, Sequence[int]]
+Call = Mapping[str, Any]
 
 _counted: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = WeakKeyDictionary()  # a meta run takes seconds
 
@@ -22,6 +25,7 @@ def pipeline_constant(
     text_tokens: Sequence[int],
     num_frames: int = 1,
     encoder_tokens: EncoderTokens | None = None,
+    call: Call | None = None,
 ) -> int:
     """FLOPs of what runs once a sample: text encoders and VAE decoder, those that the pipeline holds.
 
@@ -32,6 +36,7 @@ def pipeline_constant(
         text_tokens: text tokens that enter the denoiser, for each of its calls in a step.
         num_frames: of the sample.
         encoder_tokens: tokens of each call of each text encoder, by its attribute; else as the pipeline pads them.
+        call: arguments of the pipeline call, where they say how it pads prompts; else its defaults.
 
     Raises:
         ValueError: ``encoder_tokens`` is not given and not known for this pipeline.
@@ -40,7 +45,7 @@ def pipeline_constant(
         name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if getattr(pipe, name, None) is not None
     ]
     if encoders and encoder_tokens is None:
-        encoder_tokens = _padded_tokens(pipe, text_tokens)
+        encoder_tokens = _padded_tokens(pipe, text_tokens, call or {})
     total = 0
     for name in encoders:
         assert encoder_tokens is not None
@@ -51,7 +56,8 @@ def pipeline_constant(
     if getattr(pipe, "vae", None) is None:
         return total
     shape = _latents_shape(pipe.vae, _latents_size(pipe, height, width, num_frames))
-    return total + _known(pipe.vae, shape, decoder_flops, shape)
+    tiles = bool(getattr(pipe.vae, "use_tiling", False))
+    return total + _known(pipe.vae, (*shape, tiles), decoder_flops, shape)
 
 
 def _known(module: nn.Module, key: tuple[int, ...], count: Callable[[Any, Any], int], argument: Any) -> int:
@@ -80,13 +86,22 @@ def _latents_shape(vae: Any, size: tuple[int, int, int]) -> tuple[int, ...]:
     return (1, channels, *(size[1:] if type(vae).__name__ == "AutoencoderKL" else size))
 
 
-def _padded_tokens(pipe: Any, text: Sequence[int]) -> EncoderTokens:
+def _padded_tokens(pipe: Any, text: Sequence[int], call: Call) -> EncoderTokens:
     """Tokens of each encoder call, from the text tokens that reach the denoiser."""
     name = type(pipe).__name__
+
+    def given(argument: str) -> Any:
+        return call.get(argument, signature(type(pipe).__call__).parameters[argument].default)
+
     if name == "FluxPipeline":
         return {"text_encoder": [pipe.tokenizer_max_length] * len(text), "text_encoder_2": text}
     if name == "QwenImagePipeline":  # the template in front of the prompt is cut off again
         return {"text_encoder": [count + pipe.prompt_template_encode_start_idx for count in text]}
+    if name == "HunyuanVideoPipeline" and "crop_start" in given("prompt_template"):  # likewise
+        start = given("prompt_template")["crop_start"]
+        return {"text_encoder": [count + start for count in text], "text_encoder_2": [CLIP_TOKENS] * len(text)}
+    if name == "ZImagePipeline":  # padding is cut off
+        return {"text_encoder": [given("max_sequence_length")] * len(text)}
     if name == "WanPipeline":
         return {"text_encoder": text}
     raise ValueError(f"say how many tokens the text encoders of {name} see: encoder_tokens")
