@@ -58,7 +58,13 @@ def model_identity(config: RunConfig) -> dict[str, Any]:
         "device": config.runtime.device.split(":")[0],
         "compile": config.runtime.compile,
         "libraries": [version(name) for name in ("torch", "diffusers", "transformers")],
+        **{key: value for key, value in _choices(config).items() if value},  # at their defaults names of runs stay
     }
+
+
+def _choices(config: RunConfig) -> dict[str, Any]:
+    model, runtime = config.model, config.runtime
+    return {"vae_tiling": model.vae_tiling, "vae_dtype": model.vae_dtype, "attention": runtime.attention}
 
 
 def run_folder(config: RunConfig, plan: Plan | None) -> Path:

@@ -17,7 +17,7 @@ class ModelConfig:
         name: as in tables and plans.
         pipeline: class name in diffusers.
         path: local folder in diffusers format, or hub id.
-        revision: commit of the hub repository, or null.
+        revision: commit or branch of the hub repository; a local folder has none.
         download: fetch missing weights from the hub; otherwise their absence is an error that says what to do.
         weights: how to get the weights, shown when they are missing.
         dtype: float32, bfloat16 or float16.
@@ -28,6 +28,8 @@ class ModelConfig:
             over to this model.
         batch_size: pictures at once where no time is taken.
         call: arguments of every pipeline call (size, guidance, ...).
+        vae_tiling: decode in overlapping tiles, which takes less memory and changes pictures a little.
+        vae_dtype: of the VAE alone, or null for ``dtype``.
     """
 
     name: str
@@ -43,6 +45,8 @@ class ModelConfig:
     thresholds: str
     batch_size: int
     call: dict[str, Any]
+    vae_tiling: bool = False
+    vae_dtype: str | None = None
 
 
 @dataclass
@@ -94,7 +98,9 @@ class RuntimeConfig:
         batch_size: prompts a pipeline call; part of a run's identity, since latency depends on it.
         warmup: untimed pipeline calls before the first timed one.
         offload: none, model or sequential (diffusers' CPU offload).
-        compile: regional torch.compile of the denoiser's blocks.
+        compile: regional torch.compile: of the blocks of every denoiser.
+        attention: back end of the denoisers' attention by diffusers' name (flash, _native_cudnn, sage ...), or null for
+            diffusers' default, torch's own choice.
     """
 
     device: str
@@ -103,6 +109,7 @@ class RuntimeConfig:
     warmup: int
     offload: str
     compile: bool
+    attention: str | None
 
 
 @dataclass
@@ -159,7 +166,8 @@ def parse_config(config: DictConfig) -> RunConfig:
     if "${calibration." in OmegaConf.to_yaml(config.method, resolve=False) and "calibration" not in config:
         raise ValueError(
             f"nothing is calibrated for method={config.method.name} on model={config.model.name}: there is no "
-            f"conf/calibration/<model>-{config.method.name}.yaml; make it with `python run.py stage=fit`"
+            f"conf/calibration/<model>-{config.method.name}.yaml. `python run.py stage=fit` makes it for teacache and "
+            "magcache; what authors released, they released for certain models alone"
         )
     known = set(RunConfig.__dataclass_fields__) - {"resolved"}
     used = OmegaConf.to_yaml(config.method, resolve=False)
@@ -187,6 +195,8 @@ def _check(config: RunConfig) -> None:
         raise ValueError(f"shard.index must be in 0..{config.shard.count - 1}, got {config.shard.index}")
     if config.runtime.offload not in ("none", "model", "sequential"):
         raise ValueError(f"runtime.offload must be none, model or sequential, got {config.runtime.offload!r}")
+    if config.runtime.offload != "none" and config.runtime.device == "cpu":
+        raise ValueError(f"runtime.offload={config.runtime.offload} has no effect on a CPU; set runtime.offload=none")
     for name, value, least in [
         ("model.num_steps", config.model.num_steps, 1),
         ("runtime.batch_size", config.runtime.batch_size, 1),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from meancache.adapters import adapter_for
 from meancache.config import ModelConfig, RuntimeConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -38,20 +39,21 @@ def load_pipeline(model: ModelConfig, runtime: RuntimeConfig) -> Any:
     """The pipeline, on its device and ready to be called.
 
     Raises:
-        ValueError: missing or damaged weights, unknown pipeline class, dtype or device.
+        ValueError: missing or damaged weights, unknown pipeline class, dtype or device, or what `prepare` refuses.
     """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
-    if model.dtype not in DTYPES:
-        raise ValueError(f"model.dtype must be one of {', '.join(DTYPES)}, got {model.dtype!r}")
+    for name, dtype in [("model.dtype", model.dtype), ("model.vae_dtype", model.vae_dtype or model.dtype)]:
+        if dtype not in DTYPES:
+            raise ValueError(f"{name} must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if runtime.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"runtime.device={runtime.device}, but torch sees no GPU; set runtime.device=cpu")
     check_weights(model)
-    key = str((asdict(model), runtime.device, runtime.offload, runtime.compile))
+    key = str((asdict(model), runtime.device, runtime.offload, runtime.compile, runtime.attention))
     if key not in _loaded:
         _loaded.clear()  # before loading: two large pipelines may not fit
         gc.collect()
-        _loaded[key] = _place(_load(model), runtime)
+        _loaded[key] = prepare(_load(model), model, runtime)
     return _loaded[key]
 
 
@@ -65,21 +67,60 @@ def _load(model: ModelConfig) -> Any:
     transformers.utils.logging.disable_progress_bar()
     local = Path(model.path).is_dir()
     options = {} if local else {"revision": model.revision, "local_files_only": not model.download}
+    dtypes = {"default": DTYPES[model.dtype], "vae": DTYPES[model.vae_dtype or model.dtype]}
     try:
-        pipe = getattr(diffusers, model.pipeline).from_pretrained(model.path, dtype=DTYPES[model.dtype], **options)
+        pipe = getattr(diffusers, model.pipeline).from_pretrained(model.path, dtype=dtypes, **options)
     except (OSError, ValueError) as error:
         raise ValueError(f"the weights {model.path!r} are damaged or incomplete: {error}. {model.weights}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def _place(pipe: Any, runtime: RuntimeConfig) -> Any:
+def prepare(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:
+    """Apply what model and runtime ask of a pipeline, and put it on its device.
+
+    Raises:
+        ValueError: a setting that this pipeline does not support or that would have no effect on it.
+    """
+    denoisers = [getattr(pipe, name) for name in adapter_for(pipe).denoisers]
+    if model.vae_tiling:
+        _tile(pipe, model)
+    for denoiser in denoisers if runtime.attention else ():
+        _set_attention(denoiser, str(runtime.attention))
     if runtime.offload == "model":
         pipe.enable_model_cpu_offload(device=runtime.device)
     elif runtime.offload == "sequential":
         pipe.enable_sequential_cpu_offload(device=runtime.device)
     else:
         pipe.to(runtime.device)
-    if runtime.compile:
-        pipe.transformer.compile_repeated_blocks(fullgraph=True)
+    for denoiser in denoisers if runtime.compile else ():
+        denoiser.compile_repeated_blocks(fullgraph=True)
     return pipe
+
+
+def _tile(pipe: Any, model: ModelConfig) -> None:
+    vae = getattr(pipe, "vae", None)
+    try:
+        vae.enable_tiling()  # type: ignore[union-attr]
+    except (AttributeError, NotImplementedError) as error:
+        raise ValueError(f"{type(vae).__name__} cannot decode in tiles; set model.vae_tiling=false") from error
+    sides = {side: model.call.get(side) for side in ("height", "width")}
+    tiles = {side: getattr(vae, f"tile_sample_min_{side}", getattr(vae, "tile_sample_min_size", 0)) for side in sides}
+    if all(length is not None and length <= tiles[side] for side, length in sides.items()):
+        raise ValueError(
+            f"model.vae_tiling has no effect: {sides['height']}x{sides['width']} fits into one tile of "
+            f"{tiles['height']}x{tiles['width']}; set model.vae_tiling=false"
+        )
+
+
+def _set_attention(denoiser: Any, name: str) -> None:
+    from diffusers.models.attention_dispatch import attention_backend
+
+    try:
+        with attention_backend():  # on leaving it, diffusers' choice for all other models is what it was
+            denoiser.set_attention_backend(name)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"runtime.attention={name}: {error}") from error
+    processors = [getattr(module, "processor", None) for module in denoiser.modules()]
+    if not any(getattr(processor, "_attention_backend", None) for processor in processors):
+        raise ValueError(f"runtime.attention={name} has no effect on {type(denoiser).__name__}; leave it at null")

@@ -13,7 +13,7 @@ from experiments.tabulate import paper_values
 from hydra_plugins.row_sweeper import expand
 from meancache.planner import PlanRequest
 
-NEEDED = {"method=meancache_plan": ["plan=x.json"]}
+NEEDED = {"method=meancache_plan": ["plan=x.json"], "method=meancache_released": ["model=qwen_image"]}
 CHOICES = [f"{p.parent.name}={p.stem}" for p in sorted(CONF.glob("*/*.yaml")) if p.parent.name != "calibration"]
 CALIBRATIONS = [path.stem.split("-") for path in sorted((CONF / "calibration").glob("*.yaml"))]
 
@@ -86,6 +86,7 @@ def test_short_names_reach_the_method():
         (["+method.plan.magic=1"], "magic"),
         (["method=fewer_steps", "+budget=10"], "'budget' has no effect with method 'fewer_steps'"),
         (["stage=everything"], "stage must be one of all, calibrate"),
+        (["runtime.offload=model"], "runtime.offload=model has no effect on a CPU; set runtime.offload=none"),
         (["runtime.batch_size=0"], "runtime.batch_size must be at least 1, got 0"),
         (["shard.index=2", "shard.count=2"], "shard.index must be in 0..1, got 2"),
         (["model.num_steps=many"], "Value 'many' of type 'str' could not be converted to Integer"),
