@@ -41,6 +41,16 @@ PLACES = {
     "gray": ("on a plain gray background", "on gray", "on a gray wall"),
     "dusk": ("at dusk", "at sunset", "on an evening sky"),
 }
+MOVES = {
+    "still": ("standing still", "not moving"),
+    "left": ("moving left", "moving to the left"),
+    "right": ("moving right", "moving to the right"),
+    "up": ("moving up", "rising"),
+    "down": ("moving down", "sinking"),
+    "growing": ("growing", "getting larger"),
+    "shrinking": ("shrinking", "getting smaller"),
+    "spinning": ("spinning", "turning"),
+}
 CORNERS = {
     (0, 0): ("in the top left corner", "at the top left"),
     (0, 1): ("at the top", "in the top middle"),
@@ -103,6 +113,8 @@ def caption(scene: Scene, rng: random.Random, rare: bool = False) -> Caption:
         if named:
             place = rng.choice(PLACES[scene.background])
             text = f"{place}, {text}" if rng.random() < 0.12 else f"{text} {place}"
+        if scene.motion and not (scene.motion == "still" and rng.random() < 0.3):
+            text = f"{text}, {rng.choice(MOVES[scene.motion])}"
         if len(scene.things) < MAX_OBJECTS and text.startswith(("a", "two")) and not text.startswith("at"):
             text = rng.choice(OPENINGS) + text
         if len(text.replace(",", " ,").split()) <= MAX_WORDS:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from experiments.tiny import checker as checking
 from experiments.tiny.config import TinyConfig, read_options
-from experiments.tiny.draw import SIZE
 from experiments.tiny.gallery import sample, sheet
-from experiments.tiny.judge import shares
+from experiments.tiny.judge import motion_on_drawn, shares
 from experiments.tiny.models import family
 from experiments.tiny.readme import write_readme
 from experiments.tiny.suites import load_suite
@@ -38,20 +37,21 @@ def load_pipeline(config: TinyConfig) -> Any:
 
 
 def render(pipe: Any, prompts: list[str], config: TinyConfig, **options: Any) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1]."""
-    return torch.stack(sample(pipe, prompts, config, output_type="pt", **options))
+    """Pictures or videos (B, 3, [T,] H, W) in [0, 1]."""
+    pictures = torch.stack(sample(pipe, prompts, config, output_type="pt", **options))
+    return pictures.transpose(1, 2) if config.is_video else pictures
 
 
 def mean_psnr(pictures: Tensor, others: Tensor) -> float:
-    """Mean over pairs of the PSNR in dB of pictures (B, 3, H, W) in [0, 1]."""
-    error = (pictures - others).square().mean(dim=(1, 2, 3))
+    """Mean over pairs of the PSNR in dB of pictures or videos (B, ...) in [0, 1]."""
+    error = (pictures - others).square().flatten(1).mean(1)
     return (-10 * error.clamp(min=1e-12).log10()).mean().item()
 
 
 def measure(config: TinyConfig) -> dict:
     """All numbers of the card."""
     kind, pipe, checker = family(config), load_pipeline(config), checking.train_checker(config)
-    entries = load_suite("scenes")
+    entries = load_suite(suite_name(config))
     prompts = [entry["prompt"] for entry in entries]
     by_seed = {seed: render(pipe, prompts, config, seed=seed) for seed in SEEDS}
     sweep = {g: render(pipe, prompts, config, guidance=g) for g in kind.guidances if g != kind.guidance}
@@ -62,7 +62,8 @@ def measure(config: TinyConfig) -> dict:
         "parameters": {name: _size(getattr(pipe, name)) for name in _parts(config)},
         "text_reading": {part.name: reading_accuracy(config, part) for part in kind.texts},
         "vae_psnr": reconstruction_psnr(config, pipe.vae, RECONSTRUCTED),
-        "checker_on_drawn": checking.drawn_accuracy(checker, CHECKED, config.picture_size // SIZE),
+        "checker_on_drawn": checking.drawn_accuracy(checker, config, CHECKED),
+        **({"motion_on_drawn": motion_on_drawn(entries, config.num_frames)} if config.is_video else {}),
         "suite": shares(checker, entries * len(SEEDS), torch.cat(list(by_seed.values())) * 2 - 1),
         "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in kind.guidances},
         "psnr_50_to_200": mean_psnr(by_seed[SEEDS[0]][:FLOOR_PROMPTS], long),
@@ -81,6 +82,11 @@ def hardware() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
 
 
+def suite_name(config: TinyConfig) -> str:
+    """The prompts that the model is judged by."""
+    return "videos" if config.is_video else "scenes"
+
+
 def _parts(config: TinyConfig) -> list[str]:
     return ["transformer", "vae", *(part.module for part in family(config).texts)]
 
@@ -88,7 +94,8 @@ def _parts(config: TinyConfig) -> list[str]:
 def stages(config: TinyConfig) -> list[str]:
     """The trained parts whose steps and minutes the card tells."""
     distil = ["distil"] if family(config).distilled else []
-    return [*(part.name for part in family(config).texts), "vae", "flow", *distil, "decoder", "checker"]
+    images = ["images"] if config.is_video else []
+    return [*(part.name for part in family(config).texts), "vae", *images, "flow", *distil, "decoder", "checker"]
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -103,8 +110,8 @@ def _progress(config: TinyConfig, name: str) -> dict[str, float]:
 
 
 def write_grid(config: TinyConfig) -> None:
-    """`grid.png`: every few prompts of the scene suite, at the default guidance."""
-    pipe, entries = load_pipeline(config), load_suite("scenes")
+    """`grid.png`: every few prompts of the suite, at the default guidance."""
+    pipe, entries = load_pipeline(config), load_suite(suite_name(config))
     prompts = [entry["prompt"] for entry in entries][:: len(entries) // GRID_PROMPTS][:GRID_PROMPTS]
     sheet(sample(pipe, prompts, config), prompts).save(Path(config.export_to) / "grid.png")
 

@@ -123,6 +123,11 @@ def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return torch.lerp(pictures, soft, amount.clamp(min=0)) + shift + noise
 
 
+def middle_frame(pictures: Tensor) -> Tensor:
+    """Of videos (B, 3, T, H, W) the frame in which everything stands in its cell; pictures as they are."""
+    return pictures[:, :, pictures.shape[2] // 2] if pictures.dim() == 5 else pictures
+
+
 @torch.no_grad()
 def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, str]]]:
     """What the checker sees: per picture {cell: (shape, colour, fill)} of the cells with an object.
@@ -141,10 +146,10 @@ def look(checker: Checker, pictures: Tensor) -> list[dict[int, tuple[str, str, s
     return seen
 
 
-def drawn_accuracy(checker: Checker, count: int = 1000, scale: int = 1) -> dict[str, float]:
+def drawn_accuracy(checker: Checker, config: TinyConfig, count: int = 1000) -> dict[str, float]:
     """Share of objects whose attribute is right, and of scenes all right, on new drawn scenes with held-out pairs."""
-    scenes, pictures = unseen_pictures(count, scale=scale)
-    seen = look(checker, pictures)
+    scenes, pictures = unseen_pictures(config, count)
+    seen = look(checker, middle_frame(pictures))
     right = {"shape": 0, "colour": 0, "fill": 0}
     whole = objects = 0
     for scene, found in zip(scenes, seen, strict=True):

@@ -26,8 +26,23 @@ MODELS: dict[str, dict[str, object]] = {
         "flow_minutes": 75.0,
         "decoder_minutes": 8.0,
     },
+    "tiny_hunyuan": {
+        "processes": 1,
+        "compile": False,
+        "num_scenes": 8_000,
+        "num_frames": 9,
+        "latent_channels": 8,
+        "text_minutes": 10.0,
+        "vae_batch": 4,
+        "vae_minutes": 30.0,
+        "images_minutes": 30.0,
+        "flow_minutes": 60.0,
+        "sigma_logit_mean": 1.2,
+        "distil_max_guidance": 7.0,
+        "decoder_minutes": 8.0,
+    },
 }
-STAGES = ("all", "pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export")
+STAGES = ("all", "pictures", "text", "vae", "latents", "images", "flow", "distil", "decoder", "export")
 
 
 @dataclass
@@ -48,6 +63,7 @@ class TinyConfig:
     checkpoint_minutes: float = 3.0
     num_scenes: int = 24_000
     picture_size: int = 64
+    num_frames: int = 1
     text_minutes: float = 5.0
     text_steps: int = 2_000
     text_batch: int = 128
@@ -59,11 +75,15 @@ class TinyConfig:
     decoder_minutes: float = 3.0
     decoder_steps: int = 20_000
     decoder_lr: float = 1e-3
+    images_minutes: float = 0.0  # single frames first, as video models do
+    images_steps: int = 200_000
     flow_minutes: float = 53.0
     flow_steps: int = 200_000
     flow_batch: int = 32
     flow_lr: float = 2e-3
     flow_ema: float = 0.999
+    sigma_logit_mean: float = 0.7  # towards noise, where 50 steps with a time shift spend their time
+    sigma_logit_std: float = 1.3
     caption_dropout: float = 0.1
     distil_minutes: float = 8.0
     distil_steps: int = 20_000
@@ -97,6 +117,11 @@ class TinyConfig:
     def folder(self) -> Path:
         """Where checkpoints and caches live."""
         return Path(self.output)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it draws videos."""
+        return self.num_frames > 1
 
     @property
     def device(self) -> str:

@@ -18,6 +18,9 @@ CELL_CENTRES = (12.5, 32.0, 51.5)
 RADIUS = {"large": 11.0, "small": 6.8}
 CROWDED = 0.86  # three in a row would touch at full size
 STAR_FIELD = 14
+# What a motion adds from a video's first moment to its last.
+TRAVEL, GROWTH, TURN = 14.0, 0.7, 1.2  # units, share of the radius, radians
+DIRECTION = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 # Pixels from end to end. Twice as much, with freely turned shapes, and a model trained for an hour draws blobs: what it
 # cannot resolve it averages, and an average over one pixel is still a heart.
 PLACE_JITTER = 2.0
@@ -49,21 +52,28 @@ def _pixels(scale: int) -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
 
 
-def draw(scenes: Sequence[Scene], generator: torch.Generator, scale: int = 1) -> Tensor:
+def draw(scenes: Sequence[Scene], generator: torch.Generator, scale: int = 1, moment: float = 0.5) -> Tensor:
     """Draw scenes with a little jitter of place, size, angle, horizon and tint.
 
     Args:
         scenes: B scenes.
         generator: CPU generator; equal states give equal pictures.
         scale: Pixels per unit: the same scene, sharper.
+        moment: Of the scenes' motions, 0 to 1; in the middle everything is where a picture has it.
 
     Returns:
         Pictures (B, 3, 64 scale, 64 scale), float32 in [-1, 1].
     """
     picture = _draw_backgrounds(scenes, generator, scale)
     for slot in range(max(len(scene.things) for scene in scenes)):
-        _draw_things(picture, scenes, slot, generator, scale)
+        _draw_things(picture, scenes, slot, generator, scale, moment)
     return picture.clamp(0, 1).permute(0, 3, 1, 2) * 2 - 1
+
+
+def draw_videos(scenes: Sequence[Scene], seed: int, num_frames: int, scale: int = 1) -> Tensor:
+    """Videos (B, 3, num_frames, 64 scale, 64 scale) of scenes with motions; every frame has the same jitter."""
+    moments = [k / (num_frames - 1) for k in range(num_frames)]
+    return torch.stack([draw(scenes, torch.Generator().manual_seed(seed), scale, moment) for moment in moments], dim=2)
 
 
 def _draw_backgrounds(scenes: Sequence[Scene], generator: torch.Generator, scale: int) -> Tensor:
@@ -97,24 +107,28 @@ def _add_stars(picture: Tensor, spots: Tensor, pixels: Tensor) -> Tensor:
     return picture
 
 
-def _draw_things(picture: Tensor, scenes: Sequence[Scene], slot: int, generator: torch.Generator, scale: int) -> None:
+def _draw_things(
+    picture: Tensor, scenes: Sequence[Scene], slot: int, generator: torch.Generator, scale: int, moment: float
+) -> None:
     """Paint the slot-th thing of every scene that has one onto the pictures, in place."""
     jitter = torch.rand(len(scenes), 6, generator=generator) - 0.5
     for shape in SHAPES:
         rows = [k for k, s in enumerate(scenes) if len(s.things) > slot and s.things[slot].shape == shape]
         if rows:
-            picture[rows] = _paint(picture[rows], [scenes[k] for k in rows], slot, jitter[rows], scale)
+            picture[rows] = _paint(picture[rows], [scenes[k] for k in rows], slot, jitter[rows], scale, moment)
 
 
-def _paint(picture: Tensor, scenes: Sequence[Scene], slot: int, jitter: Tensor, scale: int) -> Tensor:
+def _paint(picture: Tensor, scenes: Sequence[Scene], slot: int, jitter: Tensor, scale: int, moment: float) -> Tensor:
     """Paint things of one shape: coverage from the SDF, then fill pattern, then outline."""
     things = [scene.things[slot] for scene in scenes]
     crowd = torch.tensor([CROWDED if scene.layout == "row" else 1.0 for scene in scenes])
     radius = torch.tensor([RADIUS[thing.size] for thing in things]) * crowd * (1 + 0.06 * jitter[:, 0])
     centre = torch.tensor([(CELL_CENTRES[thing.column], CELL_CENTRES[thing.row]) for thing in things])
-    centre = centre + PLACE_JITTER * jitter[:, 1:3]
+    travel, growth, turn = _moved([scene.motion for scene in scenes], moment)
+    radius = radius * growth
+    centre = centre + PLACE_JITTER * jitter[:, 1:3] + travel
     offset = _pixels(scale)[None] - centre[:, None, None]
-    angle = 0.1 * jitter[:, 3]
+    angle = 0.1 * jitter[:, 3] + turn
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     x, y = offset.unbind(-1)
     local = torch.stack([x * cos + y * sin, y * cos - x * sin], dim=-1)
@@ -127,6 +141,15 @@ def _paint(picture: Tensor, scenes: Sequence[Scene], slot: int, jitter: Tensor, 
     edge = (distance * scale + (1.4 * scale + 0.5)).clamp(0, 1)[..., None]
     body = torch.lerp(_fill(local, colour, things), torch.where(at_night, light, dark).expand_as(colour), edge)
     return torch.lerp(picture, body, inside)
+
+
+def _moved(motions: Sequence[str], moment: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What motions have done to things by a moment: travel (B, 2), growth (B,) as a factor, turn (B,) in radians."""
+    since = moment - 0.5
+    travel = torch.tensor([DIRECTION.get(name, (0.0, 0.0)) for name in motions]) * TRAVEL * since
+    signs = torch.tensor([(name == "growing") - (name == "shrinking") for name in motions])
+    turn = torch.tensor([TURN * since if name == "spinning" else 0.0 for name in motions])
+    return travel, 1 + GROWTH * since * signs, turn
 
 
 def _fill(local: Tensor, colour: Tensor, things: Sequence[Thing]) -> Tensor:

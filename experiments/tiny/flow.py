@@ -1,10 +1,11 @@
 """Train the denoiser: flow matching on cached latents, then guidance distillation as in FLUX.1-dev.
 
 The forward pass is the one of the pipeline's `__call__`: packed latents, what the text encoders hand over, timestep =
-sigma, guidance as an input where the model has one.
+sigma (times the model's clock), guidance as an input where the model has one. A video model meets single frames first.
 """
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,6 @@ from experiments.tiny.pictures import training_scenes
 from experiments.tiny.text import Prompts
 from experiments.tiny.vae import latents_file
 
-SIGMA_LOGIT_MEAN, SIGMA_LOGIT_STD = 0.7, 1.3  # towards noise, where 50 steps with mu = 1.15 spend their time
 IDENTITY_AT_START = ("norm.linear", "norm1.linear", "norm1_context.linear", "img_mod.1", "txt_mod.1")
 
 
@@ -37,32 +37,38 @@ class Batches:
         """Where the tokens stand."""
         return self.family.layout(self.latents.shape[-1] // 2, self.config.device)
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Conditions]:
-        """Latents (B, tokens, 4 C) and conditions; some captions are dropped for guidance."""
+    def draw(self, count: int, generator: torch.Generator, stills: bool = False) -> tuple[Tensor, Conditions]:
+        """Packed latents and conditions; some captions are dropped for guidance.
+
+        Args:
+            count: B of them.
+            generator: Source of all choices.
+            stills: Of videos, the first frames as pictures, with captions that name no motion.
+        """
         rows = torch.randint(len(self.latents), (count,), generator=generator).tolist()
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
-        texts = [caption(self.scenes[row], rng).text for row in rows]
+        scenes = [replace(self.scenes[row], motion="") if stills else self.scenes[row] for row in rows]
+        texts = [caption(scene, rng).text for scene in scenes]
         texts = [self.family.nothing if rng.random() < self.config.caption_dropout else text for text in texts]
-        latents = self.latents[rows].float()
-        packed = self.family.pipeline._pack_latents(latents, *latents.shape)
-        return packed.to(self.config.device), self.prompts(texts)
+        latents = (self.latents[rows, :, :1] if stills else self.latents[rows]).float()
+        return self.family.pack(latents).to(self.config.device), self.prompts(texts)
 
 
 class Velocity(nn.Module):
     """The transformer as the pipeline calls it."""
 
-    def __init__(self, transformer: Any, layout: Conditions, compiled: bool = False) -> None:
+    def __init__(self, transformer: Any, batches: Batches, compiled: bool = False) -> None:
         super().__init__()
-        self.transformer, self.layout = transformer, layout
+        self.transformer, self.layout, self.clock = transformer, batches.layout, batches.family.clock
         self.call = [torch.compile(transformer) if compiled else transformer]  # in a list: not a second submodule
 
     def forward(self, latents: Tensor, sigmas: Tensor, guidance: Tensor, told: Conditions) -> Tensor:
-        """Velocity (B, tokens, 4 C) at noise levels sigmas (B,)."""
+        """Velocity, of the latents' shape, at noise levels sigmas (B,)."""
         has_input = self.transformer.config.guidance_embeds
         return self.call[0](
             hidden_states=latents,
-            timestep=sigmas,
-            guidance=guidance if has_input else None,
+            timestep=sigmas * self.clock,
+            guidance=guidance * self.clock if has_input else None,
             return_dict=False,
             **told,
             **self.layout,
@@ -77,12 +83,17 @@ def start_as_identity(transformer: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def noisy(clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def noisy(config: TinyConfig, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Points on straight paths from data to noise: (latents, sigmas (B,), velocity = noise - data)."""
     normal = torch.randn(len(clean), generator=generator)
-    sigmas = (SIGMA_LOGIT_MEAN + SIGMA_LOGIT_STD * normal).sigmoid().to(clean)
+    sigmas = (config.sigma_logit_mean + config.sigma_logit_std * normal).sigmoid().to(clean)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
-    return torch.lerp(clean, noise, sigmas[:, None, None]), sigmas, noise - clean
+    return torch.lerp(clean, noise, spread(sigmas, clean)), sigmas, noise - clean
+
+
+def spread(values: Tensor, latents: Tensor) -> Tensor:
+    """One value per sample (B,), shaped to multiply latents (B, ...)."""
+    return values.view(-1, *(1,) * (latents.dim() - 1))
 
 
 def random_guidance(config: TinyConfig, count: int, generator: torch.Generator) -> Tensor:
@@ -90,12 +101,19 @@ def random_guidance(config: TinyConfig, count: int, generator: torch.Generator) 
     return 1 + (config.distil_max_guidance - 1) * torch.rand(count, generator=generator)
 
 
-def flow_trainer(config: TinyConfig) -> Trainer:
-    """The flow stage, resumed where it was left."""
+def images_trainer(config: TinyConfig) -> Trainer:
+    """The stage on single frames, from new weights or resumed where it was left."""
     torch.manual_seed(config.seed)
     transformer = family(config).build_transformer(config)
     start_as_identity(transformer)
-    return Trainer(transformer, _fit(config, "flow", config.flow_lr), config.folder, config.device)
+    return Trainer(transformer, _fit(config, "images", config.flow_lr), config.folder, config.device)
+
+
+def flow_trainer(config: TinyConfig) -> Trainer:
+    """The flow stage; a video model starts it from the averaged weights of the stage on single frames."""
+    images = images_trainer(config)
+    images.copy_average()
+    return Trainer(images.module, _fit(config, "flow", config.flow_lr), config.folder, config.device)
 
 
 def distil_trainer(config: TinyConfig) -> Trainer:
@@ -113,23 +131,30 @@ def _fit(config: TinyConfig, name: str, lr: float) -> Fit:
         steps=steps,
         lr=lr,
         seed=config.seed,
-        ema=config.flow_ema if name == "flow" else config.distil_ema,
+        ema=config.distil_ema if name == "distil" else config.flow_ema,
         checkpoint_minutes=config.checkpoint_minutes,
     )
 
 
-def train_flow(config: TinyConfig) -> None:
-    """Regress the velocity.
+def train_images(config: TinyConfig) -> None:
+    """Regress the velocity of single frames: a third of the tokens, and all but the motion to be learned."""
+    _train_velocity(config, images_trainer(config), stills=True)
 
-    Guidance is fed at random and means nothing yet, so that a half-trained export works with any guidance.
-    """
-    trainer, batches = flow_trainer(config), Batches(config)
-    velocity = Velocity(trainer.module, batches.layout, config.compile)
+
+def train_flow(config: TinyConfig) -> None:
+    """Regress the velocity."""
+    _train_velocity(config, flow_trainer(config), stills=False)
+
+
+def _train_velocity(config: TinyConfig, trainer: Trainer, stills: bool) -> None:
+    """Guidance is fed at random and means nothing yet, so that a half-trained export works with any guidance."""
+    batches = Batches(config)
+    velocity = Velocity(trainer.module, batches, config.compile)
     share = config.flow_batch // world()[1]
 
     def loss_of(generator: torch.Generator) -> Tensor:
-        clean, told = batches.draw(share, generator)
-        latents, sigmas, target = noisy(clean, generator)
+        clean, told = batches.draw(share, generator, stills)
+        latents, sigmas, target = noisy(config, clean, generator)
         guidance = random_guidance(config, share, generator).to(sigmas)
         predicted = velocity(latents, sigmas, guidance, told)
         return (predicted - target).square().mean()
@@ -142,20 +167,20 @@ def train_distil(config: TinyConfig) -> None:
     trainer, batches = distil_trainer(config), Batches(config)
     frozen = flow_trainer(config)
     frozen.copy_average()
-    student = Velocity(trainer.module, batches.layout, config.compile)
-    teacher = Velocity(frozen.module.requires_grad_(False), batches.layout)
+    student = Velocity(trainer.module, batches, config.compile)
+    teacher = Velocity(frozen.module.requires_grad_(False), batches)
     share = config.flow_batch // world()[1]
     nothing = batches.prompts([batches.family.nothing])
 
     def loss_of(generator: torch.Generator) -> Tensor:
         clean, told = batches.draw(share, generator)
-        latents, sigmas, _ = noisy(clean, generator)
+        latents, sigmas, _ = noisy(config, clean, generator)
         guidance = random_guidance(config, share, generator).to(sigmas)
         with torch.no_grad():
             one = torch.ones_like(sigmas)
             uncond = teacher(latents, sigmas, one, {name: nothing[name].expand_as(told[name]) for name in told})
             cond = teacher(latents, sigmas, one, told)
-            target = uncond + guidance[:, None, None] * (cond - uncond)
+            target = uncond + spread(guidance, cond) * (cond - uncond)
         return (student(latents, sigmas, guidance, told) - target).square().mean()
 
     trainer.run(loss_of)

@@ -7,7 +7,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config,
 
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.models import Conditions, Family, TextPart
-from experiments.tiny.tokens import CLIP_LENGTH, T5_LENGTH, build_clip_tokenizer, build_t5_tokenizer
+from experiments.tiny.tokens import T5_LENGTH, build_clip_tokenizer, build_t5_tokenizer
 
 
 def build_clip(config: TinyConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -21,7 +21,7 @@ def build_clip(config: TinyConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
             projection_dim=width,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=CLIP_LENGTH,
+            max_position_embeddings=tokenizer.model_max_length,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -160,4 +160,5 @@ FLUX = Family(
     build_transformer=build_transformer,
     build_scheduler=build_scheduler,
     layout=layout,
+    pack=lambda latents: FluxPipeline._pack_latents(latents, *latents.shape),
 )

@@ -1,4 +1,4 @@
-"""Sheets of pictures with their prompts, enlarged so that a person can judge them."""
+"""Sheets of pictures and videos with their prompts, enlarged so that a person can judge them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def sample(
     batch: int = 16,
     output_type: str = "pil",
 ) -> list:
-    """Pictures of the prompts with the real pipeline; prompt k starts from the noise of generator seed + k.
+    """Pictures or videos of the prompts with the real pipeline; prompt k starts from the noise of generator seed + k.
 
     Args:
         pipe: The exported model, or one assembled from checkpoints.
@@ -38,10 +38,12 @@ def sample(
         output_type: "pil" or "pt".
 
     Returns:
-        One picture per prompt: PIL images, or tensors (3, H, W) in [0, 1] with `output_type="pt"`.
+        One picture per prompt: a PIL image (of a video a list of them), or a tensor ([T,] 3, H, W) in [0, 1] with
+        `output_type="pt"`.
     """
     kind = family(config)
     options = kind.options(kind.guidance if guidance is None else guidance)
+    options |= {"num_frames": config.num_frames} if config.is_video else {}
     pipe.set_progress_bar_config(disable=True)
     pictures = []
     for start in range(0, len(prompts), batch):
@@ -56,19 +58,31 @@ def sample(
             output_type=output_type,
             **options,
         )
-        pictures += list(output.images)
+        pictures += list(output.frames if config.is_video else output.images)
     return pictures
 
 
-def sheet(pictures: Sequence[Image.Image], prompts: Sequence[str], columns: int = 6) -> Image.Image:
-    """Pictures in rows, each above its prompt."""
-    width = pictures[0].width
-    side, rows = width * round(SIDE / width), -(-len(pictures) // columns)
-    canvas = Image.new("RGB", (columns * (side + 6), rows * (side + LABEL + 6)), "white")
+def sheet(pictures: Sequence[Any], prompts: Sequence[str], columns: int = 6) -> Image.Image:
+    """Pictures (of videos the first, the middle and the last frame) in rows, each above its prompt."""
+    strips = [_strip(picture) for picture in pictures]
+    if isinstance(pictures[0], list):
+        columns //= 2
+    (width, height), rows = strips[0].size, -(-len(strips) // columns)
+    canvas = Image.new("RGB", (columns * (width + 6), rows * (height + LABEL + 6)), "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
-    for k, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True)):
-        x, y = (k % columns) * (side + 6), (k // columns) * (side + LABEL + 6)
-        canvas.paste(picture.resize((side, side), Image.Resampling.NEAREST), (x, y))
-        label = "\n".join(textwrap.wrap(prompt, side * 3 // 16)[:3])
-        pen.text((x + 2, y + side + 1), label, fill="black", font=font, spacing=1)
+    for k, (strip, prompt) in enumerate(zip(strips, prompts, strict=True)):
+        x, y = (k % columns) * (width + 6), (k // columns) * (height + LABEL + 6)
+        canvas.paste(strip, (x, y))
+        label = "\n".join(textwrap.wrap(prompt, width * 3 // 16)[:3])
+        pen.text((x + 2, y + height + 1), label, fill="black", font=font, spacing=1)
     return canvas
+
+
+def _strip(picture: Any) -> Image.Image:
+    """A picture, or three frames of a video side by side, enlarged by whole multiples."""
+    frames = [picture[0], picture[len(picture) // 2], picture[-1]] if isinstance(picture, list) else [picture]
+    side = frames[0].width * max(1, round(SIDE / frames[0].width / (len(frames) ** 0.5)))
+    strip = Image.new("RGB", (side * len(frames) + 2 * (len(frames) - 1), side), "white")
+    for k, frame in enumerate(frames):
+        strip.paste(frame.resize((side, side), Image.Resampling.NEAREST), (k * (side + 2), 0))
+    return strip

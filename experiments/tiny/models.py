@@ -51,13 +51,15 @@ class Family:
         options: Call arguments of the pipeline for a guidance scale.
         distilled: Guidance is an input that a last stage teaches; otherwise each step calls the denoiser twice.
         build_vae: The autoencoder, ready to train.
-        moments: (vae, pictures (B, 3, H, W)) to mean and log variance, stacked (B, 2 C, h, w).
-        decode: (vae, latents (B, C, h, w)) to pictures (B, 3, H, W), not clamped.
-        latent_scale: Latents (N, C, h, w) to (shift, factor) with which (latents - shift) * factor is normal.
+        moments: (vae, pictures (B, 3, [T,] H, W)) to mean and log variance, stacked (B, 2 C, [t,] h, w).
+        decode: (vae, latents (B, C, [t,] h, w)) to pictures (B, 3, [T,] H, W), not clamped.
+        latent_scale: Latents (N, C, [t,] h, w) to (shift, factor) with which (latents - shift) * factor is normal.
         set_scale: Write (shift, factor) into the autoencoder's config.
         build_transformer: The denoiser.
         build_scheduler: The real one's settings.
         layout: (patches a side, device) to the denoiser's arguments that say where tokens stand.
+        pack: Latents (B, C, [t,] h, w) to what the denoiser takes.
+        clock: Timestep (and guidance input) that the denoiser reads for a noise level (and a scale) of one.
     """
 
     pipeline: Any
@@ -75,11 +77,14 @@ class Family:
     build_transformer: Callable[[TinyConfig], Any]
     build_scheduler: Callable[[], Any]
     layout: Callable[[int, str], Conditions]
+    pack: Callable[[Tensor], Tensor]
+    clock: float = 1.0
 
 
 def family(config: TinyConfig) -> Family:
     """The family of the model that the options name."""
     from experiments.tiny.flux import FLUX  # here: families import this module
+    from experiments.tiny.hunyuan import HUNYUAN
     from experiments.tiny.qwen import QWEN
 
-    return {"tiny_flux": FLUX, "tiny_qwen": QWEN}[config.model]
+    return {"tiny_flux": FLUX, "tiny_qwen": QWEN, "tiny_hunyuan": HUNYUAN}[config.model]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.draw import SIZE, draw
+from experiments.tiny.draw import SIZE, draw, draw_videos
 from experiments.tiny.loop import barrier, world
 from experiments.tiny.scenes import Scene, sample_scene
 
@@ -19,18 +19,26 @@ UNSEEN_SEED = 10_000_019  # far from every training seed
 def training_scenes(config: TinyConfig) -> list[Scene]:
     """The scenes of the training set; none holds a held-out pair."""
     rng = random.Random(config.seed)
-    return [sample_scene(rng) for _ in range(config.num_scenes)]
+    return [sample_scene(rng, moving=config.is_video) for _ in range(config.num_scenes)]
 
 
-def unseen_pictures(count: int, held_out: bool = True, scale: int = 1) -> tuple[list[Scene], Tensor]:
-    """Scenes no model was trained on, with their pictures (count, 3, 64 scale, 64 scale) in [-1, 1]."""
+def unseen_pictures(config: TinyConfig, count: int, held_out: bool = True) -> tuple[list[Scene], Tensor]:
+    """Scenes no model was trained on, with their pictures or videos (count, 3, [T,] H, W) in [-1, 1]."""
     rng = random.Random(UNSEEN_SEED)
-    scenes = [sample_scene(rng, held_out=held_out) for _ in range(count)]
-    return scenes, draw(scenes, torch.Generator().manual_seed(UNSEEN_SEED), scale)
+    scenes = [sample_scene(rng, held_out=held_out, moving=config.is_video) for _ in range(count)]
+    return scenes, _drawn(config, scenes, UNSEEN_SEED)
+
+
+def _drawn(config: TinyConfig, scenes: list[Scene], seed: int) -> Tensor:
+    """The pictures or videos (B, 3, [T,] H, W) of scenes."""
+    scale = config.picture_size // SIZE
+    if config.is_video:
+        return draw_videos(scenes, seed, config.num_frames, scale)
+    return draw(scenes, torch.Generator().manual_seed(seed), scale)
 
 
 def picture_file(config: TinyConfig) -> Path:
-    """Where the training pictures lie, uint8 (N, H, W, 3)."""
+    """Where the training pictures or videos lie, uint8 (N, [T,] H, W, 3)."""
     return config.folder / "pictures.npy"
 
 
@@ -42,16 +50,16 @@ def draw_pictures(config: TinyConfig) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    shape = (config.num_scenes, config.picture_size, config.picture_size, 3)
+    frames = (config.num_frames,) if config.is_video else ()
+    shape = (config.num_scenes, *frames, config.picture_size, config.picture_size, 3)
     if rank == 0:
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     barrier()
     store = np.lib.format.open_memmap(partial, mode="r+")
     scenes = training_scenes(config)
     for start in range(rank * CHUNK, len(scenes), size * CHUNK):
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + start)
-        pictures = draw(scenes[start : start + CHUNK], generator, config.picture_size // SIZE)
-        store[start : start + CHUNK] = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        pictures = _drawn(config, scenes[start : start + CHUNK], config.seed * 1_000_003 + start)
+        store[start : start + CHUNK] = ((pictures + 1) * 127.5).round().byte().movedim(1, -1).numpy()
     store.flush()
     barrier()
     if rank == 0:
@@ -60,10 +68,10 @@ def draw_pictures(config: TinyConfig) -> None:
 
 
 def load_pictures(config: TinyConfig) -> np.ndarray:
-    """Training pictures, memory-mapped, uint8 (N, H, W, 3)."""
+    """Training pictures or videos, memory-mapped, uint8 (N, [T,] H, W, 3)."""
     return np.load(picture_file(config), mmap_mode="r")
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """uint8 (B, [T,] H, W, 3) to float (B, 3, [T,] H, W) in [-1, 1], channels last in memory."""
+    return torch.from_numpy(np.array(pictures)).movedim(-1, 1).float() / 127.5 - 1

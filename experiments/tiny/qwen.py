@@ -182,4 +182,5 @@ QWEN = Family(
     build_transformer=build_transformer,
     build_scheduler=build_scheduler,
     layout=layout,
+    pack=lambda latents: QwenImagePipeline._pack_latents(latents, *latents.shape),
 )

@@ -1,15 +1,16 @@
 """Fill a model card's template (`<model>.md`) with measured numbers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from experiments.tiny.captions import RARE, plural
 from experiments.tiny.config import TinyConfig
+from experiments.tiny.hunyuan import TEXT_LENGTH
 from experiments.tiny.models import family
-from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, SHAPES
+from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, MOTIONS, SHAPES
+from experiments.tiny.suites import SCENES, VIDEOS
 from experiments.tiny.tokens import T5_LENGTH
-
-CATEGORIES = ("all", "colours", "counting", "positions", "conflicting", "rare words")
 
 
 def write_readme(config: TinyConfig, metrics: dict) -> None:
@@ -24,7 +25,7 @@ def write_readme(config: TinyConfig, metrics: dict) -> None:
         | {"guidance": family(config).guidance}
         | _world()
         | _training(config, metrics)
-        | _measured(metrics)
+        | _measured(metrics, ("all", "motion", *VIDEOS) if config.is_video else ("all", *SCENES))
     )
     values["megabytes"] = f"{_bytes(Path(config.export_to)) / 1e6:.1f}"
     text = Path(__file__).with_name(f"{config.model}.md").read_text().format(**values)
@@ -45,6 +46,8 @@ def _world() -> dict[str, object]:
         "held_out": ", ".join(f"{colour} {plural(shape)}" for shape, colour in sorted(HELD_OUT_PAIRS)),
         "rare": ", ".join(rare),
         "t5_length": T5_LENGTH,
+        "text_length": TEXT_LENGTH,
+        "motions": len(MOTIONS),
     }
 
 
@@ -52,13 +55,13 @@ def _training(config: TinyConfig, metrics: dict) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, progress in metrics["training"].items():
         values |= {f"{name}_steps": f"{progress['steps']:,}", f"{name}_minutes": progress["minutes"]}
-    steps = sum(metrics["training"].get(name, {"steps": 0})["steps"] for name in ("flow", "distil"))
+    steps = sum(metrics["training"].get(name, {"steps": 0})["steps"] for name in ("images", "flow", "distil"))
     values |= {f"p_{name}": f"{count:,}" for name, count in metrics["parameters"].items()}
     values |= {"samples": f"{steps * config.flow_batch:,}", "hardware": metrics["hardware"]}
     return values | {"dropout": f"{config.caption_dropout:.0%}", "max_guidance": config.distil_max_guidance}
 
 
-def _measured(metrics: dict) -> dict[str, object]:
+def _measured(metrics: dict, categories: Sequence[str]) -> dict[str, object]:
     suite, counts, drawn = metrics["suite"], metrics["counts"], metrics["checker_on_drawn"]
     by_guidance = ", ".join(f"{scale} {share:.1%}" for scale, share in metrics["suite_by_guidance"].items())
     return {
@@ -70,9 +73,10 @@ def _measured(metrics: dict) -> dict[str, object]:
         "checker_count": counts["checked"],
         **{f"checker_{name}": drawn[name] for name in ("shape", "colour", "fill", "scene")},
         "suite_count": counts["suite"],
-        "suite_names": " | ".join(CATEGORIES),
-        "suite_rule": "|".join("---:" for _ in CATEGORIES),
-        "suite_values": " | ".join(f"{suite[name]:.1%}" for name in CATEGORIES),
+        "suite_names": " | ".join(categories),
+        "suite_rule": "|".join("---:" for _ in categories),
+        "suite_values": " | ".join(f"{suite[name]:.1%}" for name in categories),
         "suite_fills": suite["all, fills"],
         "by_guidance": by_guidance,
+        "motion_on_drawn": metrics.get("motion_on_drawn"),
     }

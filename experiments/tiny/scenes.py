@@ -12,6 +12,7 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"
 FILLS = ("plain", "striped", "dotted")
 SIZES = ("large", "small")
 BACKGROUNDS = ("night", "meadow", "sea", "sand", "gray", "dusk")
+MOTIONS = ("still", "left", "right", "up", "down", "growing", "shrinking", "spinning")
 GRID = 3
 MAX_OBJECTS = 3
 
@@ -69,17 +70,21 @@ class Scene:
     Args:
         things: Read from left to right, or from top to bottom; no two in one cell.
         background: One of `BACKGROUNDS`.
+        motion: One of `MOTIONS`, of all things alike; "" for a picture.
 
     Raises:
-        ValueError: Unknown background, wrong number of things, or two things in one cell.
+        ValueError: Unknown background or motion, wrong number of things, or two things in one cell.
     """
 
     things: tuple[Thing, ...]
     background: str
+    motion: str = ""
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             raise ValueError(f"background must be one of {BACKGROUNDS}, got {self.background!r}")
+        if self.motion not in ("", *MOTIONS):
+            raise ValueError(f"motion must be one of {MOTIONS}, got {self.motion!r}")
         if not 1 <= len(self.things) <= MAX_OBJECTS:
             raise ValueError(f"a scene has 1 to {MAX_OBJECTS} things, got {len(self.things)}")
         cells = {(thing.row, thing.column) for thing in self.things}
@@ -107,17 +112,18 @@ def layout_cells(layout: str, rng: random.Random) -> list[tuple[int, int]]:
     return cells[layout]
 
 
-def sample_scene(rng: random.Random, held_out: bool = False) -> Scene:
-    """A random scene.
+def sample_scene(rng: random.Random, held_out: bool = False, moving: bool = False) -> Scene:
+    """A random scene, of a picture or (`moving`) of a video, which has one or two things and a motion.
 
     Args:
         rng: Source of all choices: equal states give equal scenes.
         held_out: Also allow the pairs in `HELD_OUT_PAIRS`, which training never shows.
+        moving: It is a video's.
 
     Returns:
         A scene; in a fifth of those with several things, all things look the same ("three red hearts").
     """
-    layout = rng.choices(("single", "beside", "above", "row"), (40, 24, 24, 12))[0]
+    layout = rng.choices(("single", "beside", "above", "row"), (60, 20, 20, 0) if moving else (40, 24, 24, 12))[0]
     alike = rng.random() < 0.2
     cells = layout_cells(layout, rng)
     looks = [_sample_look(rng, held_out) for _ in cells]
@@ -127,7 +133,7 @@ def sample_scene(rng: random.Random, held_out: bool = False) -> Scene:
         Thing(shape=shape, colour=colour, row=row, column=column, size=size, fill=fill)
         for (shape, colour, size, fill), (row, column) in zip(looks, cells, strict=True)
     )
-    return Scene(things=things, background=rng.choice(BACKGROUNDS))
+    return Scene(things, rng.choice(BACKGROUNDS), rng.choice(MOTIONS) if moving else "")
 
 
 def _sample_look(rng: random.Random, held_out: bool) -> tuple[str, str, str, str]:

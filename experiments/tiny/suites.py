@@ -1,6 +1,7 @@
-"""The prompt suites in `assets/prompts`, in our own words: 64 scene prompts and 50 calibration prompts, disjoint.
+"""The prompt suites in `assets/prompts`, in our own words, disjoint, with what a checker should find for every prompt.
 
-`python -m experiments.tiny.suites` writes them again, byte for byte. Every prompt carries what a checker should find.
+Pictures: 64 scene prompts and 50 for calibration. Videos: 48 prompts, six for every motion, and 48 for calibration.
+`python -m experiments.tiny.suites` writes them again, byte for byte.
 """
 
 import json
@@ -8,12 +9,13 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.tiny.captions import RARE, Caption, caption
-from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, SHAPES, Scene, Thing, layout_cells
+from experiments.tiny.captions import MOVES, RARE, Caption, caption
+from experiments.tiny.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, MOTIONS, SHAPES, Scene, Thing, layout_cells
 
 FOLDER = Path("assets/prompts")
 SCENES = {"colours": 13, "counting": 13, "positions": 13, "conflicting": 13, "rare words": 12}
 CALIBRATION = {"colour": 10, "shape": 10, "count": 10, "position": 10, "texture": 10}
+VIDEOS = dict.fromkeys(MOTIONS, 6)
 RARE_WORDS = frozenset(word for words in RARE.values() for word in words)
 Looks = list[tuple[str, str, str, str]]  # shape, colour, size, fill of each thing
 
@@ -73,6 +75,14 @@ def _texture(rng: random.Random, k: int) -> Looks:
     return [(*_pair(rng), "large", fill) for fill in fills[: 1 + k % 2]]
 
 
+def _moving(rng: random.Random, k: int) -> Looks:
+    """One thing or two; not those that look the same when they are turned."""
+    while True:
+        pairs = [_pair(rng) for _ in range(1 + k % 2)]
+        if not any(shape in ("circle", "ring") for shape, _ in pairs):
+            return [(*pair, "large", rng.choice(("plain", "plain", "striped", "dotted"))) for pair in pairs]
+
+
 MAKERS: dict[str, Callable[[random.Random, int], Looks]] = {
     "colours": _colours,
     "counting": _counting,
@@ -84,17 +94,18 @@ MAKERS: dict[str, Callable[[random.Random, int], Looks]] = {
     "count": _counting,
     "position": _positions,
     "texture": _texture,
+    **dict.fromkeys(MOTIONS, _moving),
 }
 
 
-def _stage(looks: Looks, rng: random.Random) -> Scene:
-    """Put things in a layout that fits their number."""
+def _stage(looks: Looks, rng: random.Random, motion: str) -> Scene:
+    """Put things in a layout that fits their number, and in motion if it is a video's ("" if not)."""
     layout = {1: "single", 2: rng.choice(("beside", "above")), 3: "row"}[len(looks)]
     things = [
         Thing(shape=shape, colour=colour, row=row, column=column, size=size, fill=fill)
         for (shape, colour, size, fill), (row, column) in zip(looks, layout_cells(layout, rng), strict=True)
     ]
-    return Scene(things=tuple(things), background=rng.choice(BACKGROUNDS))
+    return Scene(tuple(things), rng.choice(BACKGROUNDS), motion)
 
 
 def _entry(scene: Scene, words: Caption, category: str) -> dict:
@@ -110,7 +121,8 @@ def _entry(scene: Scene, words: Caption, category: str) -> dict:
         for thing, named in zip(scene.things, words.sizes_named, strict=True)
     ]
     background = scene.background if words.background_named else None
-    return {
+    motion = {"motion": scene.motion} if scene.motion else {}
+    return motion | {
         "prompt": words.text,
         "category": category,
         "layout": scene.layout,
@@ -120,7 +132,9 @@ def _entry(scene: Scene, words: Caption, category: str) -> dict:
 
 
 def _fits(words: Caption, category: str) -> bool:
-    """Lower case, without a final stop, and with a rare word exactly where the category asks for one."""
+    """Lower case, without a final stop, with a rare word exactly where the category asks for one; videos name all."""
+    if category in MOTIONS and not (words.background_named and any(move in words.text for move in MOVES[category])):
+        return False
     plain = words.text[0].islower() and not words.text.endswith(".")
     found = {word.strip(",").removesuffix("s") for word in words.text.split()} & RARE_WORDS
     return plain and bool(found) == (category == "rare words")
@@ -138,7 +152,7 @@ def build_suite(counts: dict[str, int], seed: int, avoid: frozenset[str] = froze
     for category, count in counts.items():
         made = 0
         while made < count:
-            scene = _stage(MAKERS[category](rng, made), rng)
+            scene = _stage(MAKERS[category](rng, made), rng, category if category in MOTIONS else "")
             words = caption(scene, rng, rare=category == "rare words")
             if words.text not in used and _fits(words, category):
                 used.add(words.text)
@@ -153,11 +167,16 @@ def load_suite(name: str) -> list[dict]:
 
 
 def write_suites(folder: Path = FOLDER) -> None:
-    """Write both suites."""
+    """Write all suites."""
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = build_suite(SCENES, seed=2026)
-    avoid = frozenset(entry["prompt"] for entry in scenes)
-    suites = {"scenes": scenes, "calibration": build_suite(CALIBRATION, seed=2027, avoid=avoid)}
+    scenes, videos = build_suite(SCENES, seed=2026), build_suite(VIDEOS, seed=2028)
+    avoid = frozenset(entry["prompt"] for entry in (*scenes, *videos))
+    suites = {
+        "scenes": scenes,
+        "calibration": build_suite(CALIBRATION, seed=2027, avoid=avoid),
+        "videos": videos,
+        "video_calibration": build_suite(VIDEOS, seed=2029, avoid=avoid),
+    }
     for name, entries in suites.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 

@@ -1,4 +1,4 @@
-"""Pre-train text encoders on captions alone: name every cell's object, colour, fill and size, and the background.
+"""Pre-train text encoders on captions alone: name every cell's object, colour, fill and size, background and motion.
 
 The encoders are frozen afterwards. They also meet the synonyms of `captions.RARE`, which no picture is captioned with.
 """
@@ -14,7 +14,7 @@ from experiments.tiny.captions import caption
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.loop import Fit, Trainer, barrier, world
 from experiments.tiny.models import Conditions, TextPart, family
-from experiments.tiny.scenes import BACKGROUNDS, COLOURS, FILLS, GRID, SHAPES, SIZES, sample_scene
+from experiments.tiny.scenes import BACKGROUNDS, COLOURS, FILLS, GRID, MOTIONS, SHAPES, SIZES, sample_scene
 from experiments.tiny.tokens import corpus
 
 CELLS = GRID * GRID
@@ -23,15 +23,18 @@ IGNORE = -100
 EMPTY_WEIGHT = 0.2  # five of six cells are empty: with equal weights a causal encoder never got to telling shapes apart
 
 
-def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
-    """Captions and what they say: {"shape": (B, cells), ..., "background": (B,)}, `IGNORE` where silent."""
+def caption_batch(count: int, seed: int, moving: bool = False) -> tuple[list[str], dict[str, Tensor]]:
+    """Captions and what they say: {"shape": (B, cells), ..., "background": (B,)}, `IGNORE` where silent.
+
+    Captions of videos (`moving`) also say "motion": (B,).
+    """
     rng = random.Random(seed)
     labels = {name: torch.full((count, CELLS), IGNORE) for name in CLASSES}
     labels["shape"].fill_(len(SHAPES))
     labels["background"] = torch.full((count,), IGNORE)
-    texts = []
+    texts, motions = [], []
     for k in range(count):
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, moving=moving)
         words = caption(scene, rng, rare=rng.random() < 0.3)
         texts.append(words.text)
         for thing, sized in zip(scene.things, words.sizes_named, strict=True):
@@ -42,17 +45,20 @@ def caption_batch(count: int, seed: int) -> tuple[list[str], dict[str, Tensor]]:
             labels["size"][k, cell] = SIZES.index(thing.size) if sized else IGNORE
         if words.background_named:
             labels["background"][k] = BACKGROUNDS.index(scene.background)
+        motions.append(scene.motion)
+    if moving:
+        labels["motion"] = torch.tensor([MOTIONS.index(name) for name in motions])
     return texts, labels
 
 
 class Reader(nn.Module):
     """A text encoder with the head that reads cells from it; only the encoder is kept.
 
-    Tokens: one learned query per cell (and one for the background) attends to all of them. Pooled: a linear layer
-    spreads the one vector over as many slots.
+    Tokens: one learned query per cell (and one for the background and the motion) attends to all of them. Pooled: a
+    linear layer spreads the one vector over as many slots.
     """
 
-    def __init__(self, encoder: nn.Module, width: int, pooled: bool) -> None:
+    def __init__(self, encoder: nn.Module, width: int, pooled: bool, moving: bool) -> None:
         super().__init__()
         self.encoder, self.pooled = encoder, pooled
         if pooled:
@@ -63,19 +69,22 @@ class Reader(nn.Module):
         self.head = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU())
         self.heads = nn.ModuleDict({name: nn.Linear(2 * width, count) for name, count in CLASSES.items()})
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
+        self.motion = nn.Linear(2 * width, len(MOTIONS)) if moving else None
 
     def forward(self, read: Conditions) -> dict[str, Tensor]:
         """Logits of what the encoder reads: {"shape": (B, cells, classes), ..., "background": (B, classes)}."""
         if self.pooled:
             slots = self.spread(read["pooled_projections"]).unflatten(-1, (CELLS + 1, -1))
         else:
-            states, mask = read["encoder_hidden_states"], read.get("encoder_hidden_states_mask")
+            states = read["encoder_hidden_states"]
+            mask = read.get("encoder_hidden_states_mask", read.get("encoder_attention_mask"))
             padding = None if mask is None else mask == 0
             queries = self.queries.expand(len(states), -1, -1)
             slots = self.attention(queries, states, states, key_padding_mask=padding, need_weights=False)[0]
         slots = self.head(slots)
         logits = {name: head(slots[:, :-1]) for name, head in self.heads.items()}
-        return logits | {"background": self.background(slots[:, -1])}
+        logits["background"] = self.background(slots[:, -1])
+        return logits if self.motion is None else logits | {"motion": self.motion(slots[:, -1])}
 
 
 def reading_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
@@ -105,7 +114,9 @@ def _train_reader(config: TinyConfig, part: TextPart) -> None:
     trainer = Trainer(reader, _fit(config, part), config.folder, config.device, alone=True)
 
     def loss_of(generator: torch.Generator) -> Tensor:
-        texts, labels = caption_batch(config.text_batch, int(torch.randint(2**62, (), generator=generator)))
+        texts, labels = caption_batch(
+            config.text_batch, int(torch.randint(2**62, (), generator=generator)), config.is_video
+        )
         return reading_loss(reader(part.encode(tokenizer, reader.encoder, texts)), labels)
 
     trainer.run(loss_of)
@@ -130,7 +141,7 @@ def _tokenizer(config: TinyConfig, part: TextPart) -> Any:
     """
     folder = config.folder / f"{part.name}_tokenizer"
     if not folder.exists():
-        part.build_tokenizer(corpus()).save_pretrained(folder.with_suffix(".tmp"))
+        part.build_tokenizer(corpus(moving=config.is_video)).save_pretrained(folder.with_suffix(".tmp"))
         folder.with_suffix(".tmp").rename(folder)
     return part.tokenizer_class.from_pretrained(folder)
 
@@ -138,7 +149,7 @@ def _tokenizer(config: TinyConfig, part: TextPart) -> Any:
 def _new_reader(config: TinyConfig, part: TextPart) -> tuple[Any, Reader]:
     tokenizer = _tokenizer(config, part)
     torch.manual_seed(config.seed)
-    return tokenizer, Reader(part.build(config, tokenizer), config.width_text, part.pooled)
+    return tokenizer, Reader(part.build(config, tokenizer), config.width_text, part.pooled, config.is_video)
 
 
 def load_reader(config: TinyConfig, part: TextPart) -> tuple[Any, Reader]:
@@ -159,7 +170,7 @@ def load_reader(config: TinyConfig, part: TextPart) -> tuple[Any, Reader]:
 def reading_accuracy(config: TinyConfig, part: TextPart, count: int = 1000) -> dict[str, float]:
     """Share of new captions' attributes that the encoder's head names right."""
     tokenizer, reader = load_reader(config, part)
-    texts, labels = caption_batch(count, seed=2**40 + config.seed)
+    texts, labels = caption_batch(count, 2**40 + config.seed, config.is_video)
     logits = reader(part.encode(tokenizer, reader.encoder, texts))
     right = {}
     for key, target in labels.items():

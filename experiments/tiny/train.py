@@ -1,4 +1,4 @@
-"""Train an embedded model from nothing: `python -m experiments.tiny.train model=tiny_flux`, or `model=tiny_qwen`.
+"""Train an embedded model from nothing: `python -m experiments.tiny.train model=tiny_flux`; tiny_qwen; tiny_hunyuan.
 
 Every stage writes a checkpoint under `output` and is skipped or resumed when that is found, also after a kill.
 Options are `key=value`, see `experiments.tiny.config.TinyConfig`.
@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from experiments.tiny.config import TinyConfig, read_options
+from experiments.tiny.config import STAGES, TinyConfig, read_options
 from experiments.tiny.export import export
-from experiments.tiny.flow import train_distil, train_flow
+from experiments.tiny.flow import train_distil, train_flow, train_images
 from experiments.tiny.models import family
 from experiments.tiny.pictures import draw_pictures
 from experiments.tiny.text import train_text
@@ -21,7 +21,9 @@ from experiments.tiny.vae import cache_latents, train_decoder, train_vae
 
 def stages(config: TinyConfig) -> list[str]:
     """The stages to run, in order."""
-    chain = ["pictures", "text", "vae", "latents", "flow", "distil", "decoder", "export"]
+    chain = [name for name in STAGES if name != "all"]
+    if not config.is_video:
+        chain.remove("images")
     if not family(config).distilled:
         chain.remove("distil")
     if config.stage not in ("all", *chain):
@@ -39,6 +41,7 @@ def work(rank: int, config: TinyConfig, rendezvous: str) -> None:
         "text": train_text,
         "vae": train_vae,
         "latents": cache_latents,
+        "images": train_images,
         "flow": train_flow,
         "distil": train_distil,
         "decoder": train_decoder,

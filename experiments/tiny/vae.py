@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.tiny.config import TinyConfig
-from experiments.tiny.draw import SIZE
 from experiments.tiny.loop import Fit, Trainer, barrier, save_atomically, world
 from experiments.tiny.models import Family, family
 from experiments.tiny.pictures import load_pictures, to_tensor, unseen_pictures
@@ -47,18 +46,21 @@ def _fit(config: TinyConfig, name: str, lr: float) -> Fit:
 
 
 def vae_loss(kind: Family, vae: Any, pictures: Tensor, kl_weight: float, generator: torch.Generator) -> Tensor:
-    """L1 + MSE + KL of pictures (B, 3, H, W) in [-1, 1].
+    """L1 + MSE + KL of pictures or videos (B, 3, [T,] H, W) in [-1, 1].
 
     The first three latent channels are pulled to the mean colour of the patch under them: colours are then right early
-    on, and a latent that holds a small picture is easy for the flow model to learn.
+    on, and a latent that holds a small picture is easy for the flow model to learn. A latent frame of a video reads
+    the colours of the last of its frames.
     """
     mean, log_variance = kind.moments(vae, pictures).chunk(2, dim=1)
     log_variance = log_variance.clamp(-30, 20)
     noise = torch.randn(mean.shape, generator=generator).to(mean)
     decoded = kind.decode(vae, mean + (0.5 * log_variance).exp() * noise)
     error = decoded - pictures
-    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
-    patches = functional.avg_pool2d(pictures, pictures.shape[-1] // mean.shape[-1])
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
+    if pictures.dim() == 5:
+        pictures = pictures[:, :, :: (pictures.shape[2] - 1) // (mean.shape[2] - 1)]
+    patches = functional.interpolate(pictures, mean.shape[2:], mode="area")
     colour = (mean[:, :3] - COLOUR_GAIN * patches).square().mean()
     return error.abs().mean() + 2 * (error**2).mean() + kl_weight * kl + 0.3 * colour
 
@@ -70,7 +72,7 @@ def train_vae(config: TinyConfig) -> None:
 
     def loss_of(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
-        batch = to_tensor(pictures[np.sort(rows)]).to(config.device, memory_format=torch.channels_last)
+        batch = to_tensor(pictures[np.sort(rows)]).to(config.device)
         return vae_loss(family(config), trainer.module, batch, config.vae_kl, generator)
 
     trainer.run(loss_of)
@@ -148,8 +150,8 @@ def cache_latents(config: TinyConfig) -> None:
 def reconstruction_psnr(config: TinyConfig, vae: Any, count: int = 200) -> float:
     """Mean PSNR in dB of posterior-mean reconstructions of pictures of new scenes, held-out pairs included."""
     kind = family(config)
-    _, pictures = unseen_pictures(count, scale=config.picture_size // SIZE)
+    _, pictures = unseen_pictures(config, count)
     latents = [kind.moments(vae, part).chunk(2, dim=1)[0] for part in pictures.split(ENCODE_BATCH)]
     decoded = torch.cat([kind.decode(vae, part) for part in latents])
-    error = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).mean(dim=(1, 2, 3))
+    error = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).flatten(1).mean(1)
     return (-10 * error.log10()).mean().item()

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline, QwenImagePipeline
+from diffusers import FluxPipeline, HunyuanVideoPipeline, QwenImagePipeline
 from torch import nn
 
 from experiments.tiny import captions, card, checker, judge, pictures, qwen, readme, suites, tokens
 from experiments.tiny.config import TinyConfig, read_options
-from experiments.tiny.draw import draw
+from experiments.tiny.draw import draw, draw_videos
+from experiments.tiny.flow import Batches
 from experiments.tiny.loop import Fit, Trainer
 from experiments.tiny.models import family
-from experiments.tiny.scenes import HELD_OUT_PAIRS, Scene, Thing, sample_scene
+from experiments.tiny.scenes import HELD_OUT_PAIRS, MOTIONS, Scene, Thing, sample_scene
 from experiments.tiny.train import work
 from experiments.tiny.vae import load_vae
 
+STAGES_SEEN = ("images", "flow", "distil")
 PROMPT = "a large striped red circle above a small pink star on a night sky"
 
 
@@ -35,6 +37,7 @@ MICRO = {
     "vae_steps": 2,
     "vae_batch": 2,
     "decoder_steps": 2,
+    "images_steps": 2,
     "flow_steps": 2,
     "flow_batch": 2,
     "distil_steps": 2,
@@ -64,6 +67,11 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
 @pytest.fixture(scope="module")
 def micro_qwen(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
     return train_micro("tiny_qwen", tmp_path_factory.mktemp("micro_qwen"))
+
+
+@pytest.fixture(scope="module")
+def micro_hunyuan(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+    return train_micro("tiny_hunyuan", tmp_path_factory.mktemp("micro_hunyuan"))
 
 
 def test_drawing_is_deterministic_by_seed() -> None:
@@ -202,14 +210,73 @@ def test_qwen_template_is_cut_off_and_the_prompt_is_not(micro_qwen: TinyConfig) 
 
 def test_qwen_autoencoder_trained_on_pictures_equals_the_real_one(micro_qwen: TinyConfig) -> None:
     trained, real = load_vae(micro_qwen), QwenImagePipeline.from_pretrained(micro_qwen.export_to).vae
-    picture = pictures.unseen_pictures(1, scale=2)[1]
+    picture = pictures.unseen_pictures(micro_qwen, 1)[1]
     mean = qwen.moments(trained, picture).chunk(2, dim=1)[0]
     torch.testing.assert_close(real.encode(picture[:, :, None]).latent_dist.mode()[:, :, 0], mean, atol=2e-2, rtol=0)
     decoded = real.decode(mean[:, :, None]).sample[:, :, 0]
     torch.testing.assert_close(decoded, qwen.decode(trained, mean).clamp(-1, 1), atol=2e-2, rtol=0)
 
 
-@pytest.mark.parametrize("model", ["tiny_flux", "tiny_qwen"])
+def test_hunyuan_export_draws_a_video_in_the_real_pipeline(micro_hunyuan: TinyConfig) -> None:
+    pipe = HunyuanVideoPipeline.from_pretrained(micro_hunyuan.export_to)
+    modules = (pipe.transformer, pipe.vae, pipe.text_encoder, pipe.text_encoder_2)
+    assert {module.dtype for module in modules} == {torch.float32}
+    pipe.set_progress_bar_config(disable=True)
+    call = {"height": 64, "width": 64, "num_frames": 9, "max_sequence_length": 24, "num_inference_steps": 2}
+    frames = pipe(PROMPT, generator=torch.Generator().manual_seed(0), output_type="pt", **call).frames
+    assert frames.shape == (1, 9, 3, 64, 64)
+    assert pipe.scheduler.config.shift == 7
+
+
+def test_hunyuan_prompts_are_read_as_the_pipeline_reads_them(micro_hunyuan: TinyConfig) -> None:
+    pipe = HunyuanVideoPipeline.from_pretrained(micro_hunyuan.export_to)
+    texts = ["a red star, spinning", "a turquoise jellyfish at the top and two big plain hearts below it"]
+    states, pooled, mask = pipe.encode_prompt(texts, max_sequence_length=64)
+    told = {}
+    for part in family(micro_hunyuan).texts:
+        told |= part.encode(getattr(pipe, part.tokenizer), getattr(pipe, part.module), texts)
+    length = told["encoder_hidden_states"].shape[1]
+    assert torch.equal(mask[:, :length], told["encoder_attention_mask"]) and mask[:, length:].sum() == 0
+    read = mask[:, :length].bool()
+    torch.testing.assert_close(told["encoder_hidden_states"][read], states[:, :length][read], atol=1e-5, rtol=0)
+    torch.testing.assert_close(told["pooled_projections"], pooled, atol=1e-5, rtol=0)
+
+
+def test_hunyuan_trains_on_first_frames_before_videos(micro_hunyuan: TinyConfig) -> None:
+    batches = Batches(micro_hunyuan)
+    stills, told = batches.draw(3, torch.Generator().manual_seed(0), stills=True)
+    videos, _ = batches.draw(3, torch.Generator().manual_seed(0))
+    assert stills.shape[2] == 1 and torch.equal(stills, videos[:, :, :1]) and videos.shape[2] == 3
+    assert set(told) == {"encoder_hidden_states", "encoder_attention_mask", "pooled_projections"}
+    steps = {name: torch.load(micro_hunyuan.folder / f"{name}.pt", weights_only=True)["step"] for name in STAGES_SEEN}
+    assert steps == dict.fromkeys(STAGES_SEEN, 2)
+
+
+def test_drawn_motions_move_as_they_are_called() -> None:
+    thing = Thing("square", "red", 1, 1)
+    scenes = [Scene((thing,), "gray", motion) for motion in MOTIONS]
+    videos = draw_videos(scenes, seed=0, num_frames=5)
+    assert torch.equal(videos[:, :, 2], draw(scenes, torch.Generator().manual_seed(0)))
+    red = (videos[:, 0] > 0.5) & (videos[:, 1] < 0)  # (B, T, H, W)
+    area = red.flatten(2).sum(-1)
+    axis = torch.arange(64.0)
+    x, y = ((red.sum(along) * axis).sum(-1) / area for along in (-2, -1))
+    change = {m: (x[k, -1] - x[k, 0], y[k, -1] - y[k, 0], area[k, -1] / area[k, 0]) for k, m in enumerate(MOTIONS)}
+    assert change["left"][0] < -10 and change["right"][0] > 10 and change["up"][1] < -10 and change["down"][1] > 10
+    assert change["growing"][2] > 2 and change["shrinking"][2] < 0.5
+    assert torch.equal(videos[0, :, 0], videos[0, :, -1]) and MOTIONS[0] == "still"
+
+
+def test_judge_names_the_motion_of_drawn_videos() -> None:
+    entries = [entry for entry in suites.load_suite("videos") if entry["layout"] == "single"][::3]
+    assert {entry["motion"] for entry in entries} == set(MOTIONS)
+    assert judge.motion_on_drawn(entries, num_frames=9) >= 0.85
+    frozen = [entry | {"motion": "left"} for entry in entries if entry["motion"] == "still"]
+    still = draw_videos([Scene((Thing("star", "red"),), "gray", "still")], seed=0, num_frames=9)[0]
+    assert judge.seen_motion(frozen[0], still) == "still"
+
+
+@pytest.mark.parametrize("model", ["tiny_flux", "tiny_qwen", "tiny_hunyuan"])
 def test_cards_are_filled_in(model: str, tmp_path: Path) -> None:
     config = read_options([f"model={model}", f"export_to={tmp_path}"])
     modules = [part.module for part in family(config).texts]
@@ -219,7 +286,8 @@ def test_cards_are_filled_in(model: str, tmp_path: Path) -> None:
         "text_reading": {part.name: {"shape": 0.5, "colour": 0.25} for part in family(config).texts},
         "vae_psnr": 30.0,
         "checker_on_drawn": dict.fromkeys(("shape", "colour", "fill", "scene"), 0.9),
-        "suite": dict.fromkeys((*readme.CATEGORIES, "all, fills"), 0.8),
+        "suite": dict.fromkeys(("all", "motion", "all, fills", *suites.SCENES, *suites.VIDEOS), 0.8),
+        "motion_on_drawn": 0.9,
         "suite_by_guidance": {"1.0": 0.1},
         "psnr_50_to_200": 50.0,
         "counts": dict.fromkeys(("suite", "floor", "checked", "reconstructed"), 8),
