@@ -69,7 +69,14 @@ def motion_on_drawn(entries: Sequence[dict], num_frames: int) -> float:
 def _things(entry: dict, size: str) -> tuple[Thing, ...]:
     """What the prompt asks for, in this size where it names none."""
     return tuple(
-        Thing(thing["shape"], thing["colour"], *thing["cell"], thing["size"] or size, thing["fill"])
+        Thing(
+            shape=thing["shape"],
+            colour=thing["colour"],
+            row=thing["cell"][0],
+            column=thing["cell"][1],
+            size=thing["size"] or size,
+            fill=thing["fill"],
+        )
         for thing in entry["objects"]
     )
 
