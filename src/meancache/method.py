@@ -66,9 +66,10 @@ class MeanCache:
             return trajectory[-1].applied if computed is None else self._over_edge(step, computed, trajectory)
         if computed is not None:
             return computed
-        if self.plan.rule == "hold" or self.plan.order(step.index) <= 1:
+        order = self.plan.order(step.index)
+        if self.plan.rule == "hold" or order <= 1:
             return trajectory[-1].velocity
-        return self._next_velocity(step, latents, trajectory)
+        return next_velocity(step, order, latents, trajectory)
 
     def _over_edge(self, step: Step, v_t: Tensor, trajectory: Trajectory) -> Tensor:
         """Rule ``paper``: the average velocity of the edge that starts at this computed step, Eq. (11)."""
@@ -80,12 +81,19 @@ class MeanCache:
         u_r = average_of_steps([entry.applied for entry in passed], [*(entry.sigma for entry in passed), t])
         return mean_velocity(v_t, jvp(u_r, passed[0].velocity, t, r), t, s)
 
-    def _next_velocity(self, step: Step, latents: Tensor, trajectory: Trajectory) -> Tensor:
-        """Rule ``release``: the velocity before this skipped step plus JVP * dsigma, JVP over the last K steps.
 
-        The displacement is that of the latents, as in the scripts, with their rounding in bfloat16.
-        """
-        first = trajectory[step.index - min(self.plan.order(step.index), step.index)]
-        u_r = average_velocity(first.latents, latents, first.sigma, step.sigma)
-        estimate = jvp(u_r, first.velocity, step.sigma, first.sigma)
-        return mean_velocity(trajectory[-1].velocity, estimate, step.sigma, step.sigma_next)
+def next_velocity(step: Step, order: int, latents: Tensor, trajectory: Trajectory) -> Tensor:
+    """Rule ``release``: the velocity before this skipped step plus JVP * dsigma, JVP over the last K steps.
+
+    The displacement is that of the latents, as in the scripts, with their rounding in bfloat16.
+
+    Args:
+        step: a skipped step.
+        order: span K; the run's first steps have fewer behind them.
+        latents: z at ``step.sigma``. (B, ...)
+        trajectory: the last K steps at least.
+    """
+    first = trajectory[step.index - min(order, step.index)]
+    u_r = average_velocity(first.latents, latents, first.sigma, step.sigma)
+    estimate = jvp(u_r, first.velocity, step.sigma, first.sigma)
+    return mean_velocity(trajectory[-1].velocity, estimate, step.sigma, step.sigma_next)

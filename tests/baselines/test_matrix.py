@@ -25,6 +25,7 @@ from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
 from meancache.plan import Plan
 from meancache.protocols import FeatureMethod, Method, ResidualMethod
+from meancache.released import ReleasedMeanCache
 from meancache.session import Session, attach
 from tests.pipelines import (
     FAMILIES,
@@ -80,6 +81,9 @@ METHODS = {
     "full": Row(same(Full()), same(Full()), STEPS),
     "meancache-paper": Row(meancache("paper", NODES, 3), meancache("paper", ALL, 3), 3),
     "meancache-release": Row(meancache("release", NODES, 3), meancache("release", ALL, 3), 3),
+    "meancache-released": Row(
+        same(ReleasedMeanCache((0, 1, 5), (0, 3), STEPS)), same(ReleasedMeanCache(ALL, (0,) * 5, STEPS)), 3
+    ),
     "teacache": Row(same(TeaCache(0.4, LINEAR)), same(TeaCache(0.0, LINEAR))),
     "magcache": Row(
         same(MagCache(0.1, [1.0, 0.99] * 3, max_skips=1)), same(MagCache(0.1, [1.0, 0.99] * 3, retention=1.0)), 3

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from experiments.compose import CONF
 from meancache.method import MeanCache
 from meancache.plan import Plan
 from meancache.schedule import Schedule
@@ -46,6 +48,9 @@ def test_released_plans_round_trip():
         assert plan.budget == entry["budget"]
         assert Plan.from_json(plan.to_json()) == plan
         MeanCache(plan).check(grid)
+        shipped = CONF / "calibration" / f"{entry['model'].replace('-', '_')}-meancache_released.yaml"
+        facts = yaml.safe_load(shipped.read_text())["plans"][str(entry["budget"])]
+        assert facts == {"nodes": entry["nodes"], "orders": entry["orders"]}
 
 
 @pytest.mark.parametrize(
