@@ -62,6 +62,7 @@ class ModelAdapter:
         denoisers: attributes of the pipeline that hold the modules called in the denoising loop.
         stacks: block lists of a denoiser in the order they run; none for a model known at velocity level only.
         modulated_input: (block 0, args, kwargs) -> its modulated input, (B, S, D).
+        time: block 0's argument that carries the time embedding, as far as it is common to all blocks.
         text: the denoiser's argument that carries text tokens, (B, S, D) or a list with (S, D) of each prompt.
     """
 
@@ -69,6 +70,7 @@ class ModelAdapter:
     denoisers: tuple[str, ...] = ("transformer",)
     stacks: tuple[Stack, ...] = ()
     modulated_input: Callable[[Any, Sequence[Any], Mapping[str, Any]], Tensor] | None = None
+    time: Argument = ("temb", 2)
     text: str = "encoder_hidden_states"
 
     def blocks(self, denoiser: nn.Module) -> list[tuple[Stack, nn.Module]]:
@@ -166,11 +168,13 @@ QWEN_IMAGE = ModelAdapter(
         ),
     ),
     modulated_input=_qwen_modulated,
+    time=("temb", 3),
 )
 Z_IMAGE = ModelAdapter(
     "z_image",
     stacks=(Stack("layers", ("x", 0), None, features={"attention": "attention", "feed_forward": "mlp"}),),
     modulated_input=_z_image_modulated,
+    time=("adaln_input", 3),
     text="cap_feats",
 )
 WAN = ModelAdapter(

@@ -80,11 +80,13 @@ class Probe(NamedTuple):
         entry: streams that entered the blocks.
         here: streams after the ``probe_depth`` blocks that always run; ``entry`` itself if that is 0.
         modulated_input: computes the modulated input of block 0, (B, S, D).
+        time: time embedding that block 0 is given, (B, ...).
     """
 
     entry: Streams
     here: Streams
     modulated_input: Callable[[], Tensor]
+    time: Tensor | None = None
 
 
 @runtime_checkable

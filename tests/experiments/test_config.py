@@ -13,7 +13,11 @@ from experiments.tabulate import paper_values
 from hydra_plugins.row_sweeper import expand
 from meancache.planner import PlanRequest
 
-NEEDED = {"method=meancache_plan": ["plan=x.json"], "method=meancache_released": ["model=qwen_image"]}
+NEEDED = {
+    "method=meancache_plan": ["plan=x.json"],
+    "method=meancache_released": ["model=qwen_image"],
+    "method=teacache_time": ["model=wan"],
+}
 CHOICES = [f"{p.parent.name}={p.stem}" for p in sorted(CONF.glob("*/*.yaml")) if p.parent.name != "calibration"]
 CALIBRATIONS = [path.stem.split("-") for path in sorted((CONF / "calibration").glob("*.yaml"))]
 

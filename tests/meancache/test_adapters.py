@@ -160,6 +160,16 @@ def test_modulated_input_is_what_the_block_feeds_its_attention(random_pipeline):
         assert torch.equal(modulated, argument(("hidden_states", 0), args, kwargs))
 
 
+def test_time_is_common_to_all_samples_and_steps_on(random_pipeline):
+    """It is the same for both prompts of guidance, and another at every step."""
+    adapter = adapter_for(random_pipeline.pipe)
+    assert adapter.time == MODULATION[adapter.name]
+    calls = record(random_pipeline, blocks_of(random_pipeline)[0][1], num_steps=2)
+    first, *_, last = [argument(adapter.time, args, kwargs) for args, kwargs, _ in calls]
+    assert all(torch.equal(row, first[0]) for row in first)
+    assert not torch.equal(first, last)
+
+
 def test_a_residual_leaves_streams_it_lacks():
     streams, residual = Streams(torch.ones(1, 2, 3), torch.ones(1, 1, 3)), Streams(torch.ones(1, 2, 3))
     assert streams.plus(residual).encoder is streams.encoder

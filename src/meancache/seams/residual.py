@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from meancache.adapters import Stack
+from meancache.adapters import Stack, argument
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.seams.overrides import Override, entry_of
 
@@ -29,6 +29,7 @@ class _Call:
 
     entry: Streams
     modulated_input: Callable[[], Any]
+    time: Any
     skips: bool = False
     probe: Probe | None = None
     probed: list[Callable[[], Any]] = field(default_factory=list)  # the probe's blocks, to run once more
@@ -61,7 +62,7 @@ class ResidualSeam:
             streams = stack.read(args, kwargs)
             if position == 0:
                 modulated = partial(self._modulated_input, block, args, kwargs)
-                self._call = _Call(streams, modulated)
+                self._call = _Call(streams, modulated, argument(self.session.adapter.time, args, kwargs))
             call = self._call
             assert call is not None
             if position == self.start and not self._computes(call, streams):
@@ -79,7 +80,7 @@ class ResidualSeam:
         return forward
 
     def _computes(self, call: _Call, here: Streams) -> bool:
-        call.probe = Probe(call.entry, here, call.modulated_input)
+        call.probe = Probe(call.entry, here, call.modulated_input, call.time)
         step, is_new = self.session.run.step, self._key() not in self.session.run.states
         computes = self.method.computes(step, self._state(), call.probe)
         call.skips = not (computes or is_new)  # a denoiser that takes over in mid-run (Wan 2.2) has nothing to reuse
