@@ -30,9 +30,10 @@ def evaluate(
 
     Args:
         run: finished run folder.
-        reference: finished run folder with the same prompts and seeds. ``run`` itself is not compared with itself.
+        reference: finished run folder with the same prompts and seeds. ``run`` itself is not compared with itself,
+            but scored where no reference is needed.
         metrics: names out of ``eval.metrics.METRICS``.
-        batch_size: pictures scored at once; no score depends on it.
+        batch_size: pictures, or frames of videos, scored at once (at least one video); no score depends on it.
         device: where they are scored.
 
     Returns:
@@ -45,7 +46,7 @@ def evaluate(
     pairs = pair_records(run, reference)
     if run == reference:
         log.info("%s is the reference run: there is nothing to compare it with", run.name)
-        wanted = []
+        wanted = [metric for metric in wanted if not metric.needs_reference]
     origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
     known = _known_scores(run, origin)
     fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]
@@ -64,6 +65,7 @@ def _score(
 ) -> dict[str, Any]:
     scores: dict[str, list[float]] = {metric.name: [] for metric in metrics}
     unavailable: dict[str, str] = {}
+    batch_size = max(1, batch_size // (pairs[0][0].num_frames or 1))
     num_batches = math.ceil(len(pairs) / batch_size)
     for batch in track(_batches(pairs, run, reference, batch_size, device), description="evaluate", total=num_batches):
         for metric in metrics:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from meancache.artifacts import (
 )
 from meancache.config import RunConfig
 from meancache.flops import pipeline_costs
+from meancache.media import mp4, png
 from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
@@ -121,9 +121,11 @@ def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Se
         images, session, seconds = call_pipeline(config, pipe, method, batch)
         flops = sample_flops(config, pipe, session)
         for sample, image in zip(batch, images):
-            buffer = BytesIO()
-            image.save(buffer, format="PNG")
-            store.put(sample.name, buffer.getvalue(), _record(sample, session, seconds, len(batch), flops))
+            record = _record(sample, session, seconds, len(batch), flops)
+            if config.model.fps is not None:
+                record["num_frames"] = len(image)
+                write_atomic(store.payload(sample.name).with_suffix(".mp4"), mp4(image, config.model.fps))
+            store.put(sample.name, png(image), record)
 
 
 def call_pipeline(
@@ -135,7 +137,10 @@ def call_pipeline(
     keep: bool = False,
     output_type: str = "pil",
 ) -> tuple[Any, Session, dict[str, float]]:
-    """One pipeline call with the method attached: (images, session, seconds by stage for the whole batch)."""
+    """One pipeline call with the method attached: (images, session, seconds by stage for the whole batch).
+
+    Of a video pipeline, an image is a list of frames.
+    """
     with attach(pipe, adapter_for(pipe), method, keep=keep) as session:
         began = now(session.device)
         output = pipe(
@@ -153,7 +158,7 @@ def call_pipeline(
         "vae": ended - clock.ended,
         "total": ended - began,
     }
-    return output.images, session, seconds
+    return output.images if config.model.fps is None else output.frames, session, seconds
 
 
 def _for_each_prompt(call: Mapping[str, Any], num_prompts: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def make_table(
     rows = [row_from_run(o.run, o.reference, label=o.label, metrics=metrics) for o in outcomes]
     rows = [replace(row, paper=values) for row, values in zip_longest(rows, paper, fillvalue={})]  # type: ignore
     references = [row_from_run(reference) for reference in dict.fromkeys(o.reference for o in outcomes)]
-    told = [f"{row.label}, {row.denoise_seconds:.3f} s denoising a picture" for row in references]
+    told = [f"{row.label}, {row.denoise_seconds:.3f} s denoising a sample" for row in references]
     title = ", ".join(dict.fromkeys(row.model for row in references))
     table = Table(tuple(rows), title=title, caption=f"reference: {'; '.join(told)}")
     table.save(folder)

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from eval.rows import row_from_run
-from eval.samples import read_records
+from eval.samples import Record, read_records
 from experiments.stages import Outcome
 from meancache.config import RunConfig
 from meancache.tracking import Tracker, start
@@ -15,7 +15,7 @@ from meancache.tracking import Tracker, start
 log = logging.getLogger(__name__)
 
 NUMBERS = ("nfe", "flops", "denoiser_flops", "denoise_seconds", "total_seconds", "speedup", "peak_memory_mib")
-MOST_IMAGES = 16
+MOST_SAMPLES = 16
 
 
 @contextmanager
@@ -42,9 +42,15 @@ def _report(tracker: Tracker, outcome: Outcome) -> None:
     row = asdict(row_from_run(outcome.run, outcome.reference))
     scores = {name: value for name, value in row["metrics"].items() if value is not None}
     tracker.log_metrics({name: row[name] for name in NUMBERS if row[name] is not None} | scores)
-    records = read_records(outcome.run)[:MOST_IMAGES]
-    tracker.log_images([(outcome.run / record.file, f"{record.prompt} (seed {record.seed})") for record in records])
+    records = read_records(outcome.run)[:MOST_SAMPLES]
+    tracker.log_samples([(_shown(outcome.run, record), f"{record.prompt} (seed {record.seed})") for record in records])
     for name in ("grid", "plan"):
         picture = outcome.run / f"{name}.png"
         if picture.exists():
             tracker.log_picture(name, picture)
+
+
+def _shown(run: Path, record: Record) -> Path:
+    """The picture, or the MP4 beside a video's frames."""
+    file = run / record.file
+    return file if record.num_frames is None else file.with_suffix(".mp4")

@@ -1,4 +1,4 @@
-"""Pictures of several runs side by side, as in Figures 1 and 4 of MeanCache."""
+"""Pictures of several runs side by side, as in Figures 1 and 4 of MeanCache; of videos three frames, as in Figure 5."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from eval.rows import Row, row_from_run
 from eval.samples import Record, load_sample, read_records
 from experiments.figures.files import write_figure
 
-CELL = 256  # a picture's shorter side is brought to about this many pixels
+CELL = 256  # a picture's shorter side is brought to about this many pixels; a frame's to half as many
 GAP = 8
 CAPTION_WIDTH = 200
 TEXT_SIZE = 15
@@ -45,16 +46,24 @@ def side_by_side(runs: Sequence[Path], out: Path, limit: int = 8) -> None:
 
 
 def _picture(run: Path, record: Record) -> Image.Image:
-    """The picture at the size of its cell: whole multiples of small ones, so that every pixel stays a square."""
-    pixels = (load_sample(run, record).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    image = Image.fromarray(pixels)
-    shorter = min(image.size)
-    if shorter <= CELL:
-        scale = round(CELL / shorter)
-        return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    return image.resize(
-        (round(image.width * CELL / shorter), round(image.height * CELL / shorter)), Image.Resampling.LANCZOS
-    )
+    """The picture at the size of its cell; of a video the first, the middle and the last frame."""
+    sample = load_sample(run, record)
+    if sample.ndim == 3:
+        return _scaled(sample, CELL)
+    frames = [_scaled(sample[k], CELL // 2) for k in (0, len(sample) // 2, len(sample) - 1)]
+    strip = Image.new("RGB", (sum(frame.width + 2 for frame in frames) - 2, frames[0].height), "white")
+    for k, frame in enumerate(frames):
+        strip.paste(frame, (k * (frame.width + 2), 0))
+    return strip
+
+
+def _scaled(image: Tensor, shorter: int) -> Image.Image:
+    """(3, H, W) in [0, 1] to about this size: whole multiples of small pictures, so that every pixel stays a square."""
+    picture = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    scale = shorter / min(picture.size)
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    scale = round(scale) if scale >= 1 else scale
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), method)
 
 
 def _header(row: Row) -> tuple[str, str]:

@@ -1,13 +1,18 @@
-"""The metrics there are, by name. A new one is one entry here."""
+"""The metrics there are, by name. A new one is one entry here.
+
+Of a video, a distance is the mean over its frames (MeanCache, appendix A.4).
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
 
+import torch
 from torch import Tensor
 
 from eval.fidelity import psnr, ssim
+from eval.flicker import temporal_flickering
 from eval.perceptual import lpips, lpips_scorer, st_lpips, st_lpips_scorer
 
 
@@ -16,8 +21,8 @@ class Batch:
     """What a metric may look at.
 
     Attributes:
-        images: pictures of the run. (B, 3, H, W) in [0, 1]
-        references: pictures of the reference run, same shape.
+        images: pictures or videos of the run. (B, [T,] 3, H, W) in [0, 1]
+        references: those of the reference run, same shape.
         prompts: the text of each picture, B of them.
     """
 
@@ -28,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score per picture.
+    """A score per picture or video.
 
     Attributes:
         name: key in metrics.json and in configs.
@@ -37,6 +42,7 @@ class Metric:
         score: the scores of a batch, (B,). Raises MetricUnavailable when it cannot be computed here.
         scorer: names what computes it, with version and settings.
         digits: decimals in tables.
+        needs_reference: it compares; otherwise the reference run has a score too.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Metric:
     score: Callable[[Batch], Tensor]
     scorer: Callable[[], str]
     digits: int = 3
+    needs_reference: bool = True
 
     @property
     def heading(self) -> str:
@@ -52,7 +59,17 @@ class Metric:
 
 
 def _against_reference(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Batch], Tensor]:
-    return lambda batch: distance(batch.images, batch.references)
+    def score(batch: Batch) -> Tensor:
+        frames = distance(batch.images.flatten(0, -4), batch.references.flatten(0, -4)).view(len(batch.prompts), -1)
+        finite = frames.isfinite()  # the PSNR of an identical frame is not
+        mean = frames.where(finite, 0).sum(dim=1) / finite.sum(dim=1)
+        return mean.where(finite.any(dim=1), torch.inf)
+
+    return score
+
+
+def _temporal_flickering(batch: Batch) -> Tensor:
+    return temporal_flickering(batch.images)
 
 
 def _torchmetrics(what: str) -> Callable[[], str]:
@@ -72,6 +89,15 @@ METRICS = {
         ),
         Metric("st_lpips", "ST-LPIPS", False, _against_reference(st_lpips), st_lpips_scorer, digits=4),
         Metric("lpips", "LPIPS", False, _against_reference(lpips), lpips_scorer, digits=4),
+        Metric(
+            "temporal_flickering",
+            "Temporal flickering",
+            True,
+            _temporal_flickering,
+            lambda: "1 - mean |frame - next frame|, as VBench's dimension, 8-bit RGB",
+            digits=4,
+            needs_reference=False,
+        ),
     )
 }
 

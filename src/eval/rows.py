@@ -20,7 +20,7 @@ class Row:
         label: what the method is called in the table, with its settings.
         method: name of the method.
         model: name of the model.
-        num_samples: pictures in the run.
+        num_samples: pictures or videos in the run.
         nfe: mean number of computed steps.
         denoise_seconds: median time of the denoising loop, per sample.
         total_seconds: median time of everything, per sample.
@@ -72,12 +72,12 @@ def row_from_run(
     records = read_records(run)
     config = _config(run)
     denoise = _median_seconds(records, "denoise")
-    entries: dict[str, dict[str, Any]] = {}
+    entries = _entries(run, reference or run) if reference or read_metrics(run) else {}
+    entries = {name: entry for name, entry in entries.items() if metrics is None or name in metrics}
     notes: list[str] = []
     speedup = 1.0
     if reference is not None:
         speedup = _median_seconds(read_records(reference), "denoise") / denoise
-        entries = {name: e for name, e in _entries(run, reference).items() if metrics is None or name in metrics}
         notes = [*config["notes"], *_score_notes(entries), *_timing_notes(run, reference)]
     return Row(
         label=label or config["label"],

@@ -4,7 +4,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Record:
         prompt: the text.
         category: category of the prompt, or "".
         seed: seed of its noise.
-        file: path of the picture, relative to the run folder.
+        file: path of the picture, or of the strip of a video's frames, relative to the run folder.
         sha256: hash of the bytes of that file.
         nfe: computed solver steps; a step of which only some branches were computed counts by their share.
         denoiser_calls: calls of the denoiser, all branches.
@@ -35,6 +35,7 @@ class Record:
         peak_memory_mib: peak memory while it was generated, MiB.
         flops: floating-point operations of the "denoiser" and of the whole "pipeline", or None where they are not
             known: an unknown model, or another library's cache, which does not say what it computes.
+        num_frames: of a video; None for a picture.
     """
 
     sample: str
@@ -51,6 +52,7 @@ class Record:
     seconds: Mapping[str, float]
     peak_memory_mib: float
     flops: Mapping[str, float] | None
+    num_frames: int | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -101,7 +103,7 @@ def read_metrics(run: Path) -> dict[str, Any] | None:
 def _parse(line: str, place: str) -> Record:
     try:
         content = json.loads(line)
-        return Record(**{field.name: content[field.name] for field in fields(Record)})
+        return Record(**{f.name: content[f.name] for f in fields(Record) if f.default is MISSING or f.name in content})
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{place} is not a record ({type(error).__name__}: {error}); run it again with stage=generate"
@@ -133,12 +135,13 @@ def pair_records(run: Path, reference: Path) -> list[tuple[Record, Record]]:
 
 
 def load_sample(run: Path, record: Record) -> Tensor:
-    """The picture of a record, after checking that it is the one that was recorded. (3, H, W) in [0, 1]
+    """The picture or video of a record, after checking that it is the one that was recorded. ([T,] 3, H, W) in [0, 1]
 
     Raises:
-        ValueError: the picture is missing, damaged or not the recorded one.
+        ValueError: the file is missing, damaged or not the recorded one.
     """
-    return load_image(run / record.file, sha256=record.sha256)
+    image = load_image(run / record.file, sha256=record.sha256)
+    return image if record.num_frames is None else image.unflatten(1, (record.num_frames, -1)).transpose(0, 1)
 
 
 def load_image(path: Path, *, sha256: str | None = None) -> Tensor:

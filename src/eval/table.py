@@ -76,7 +76,7 @@ class Table:
                 about.setdefault(note, []).append(row.label)
         notes = [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
         counts = sorted({row.num_samples for row in self.rows})
-        return [f"n = {' to '.join(map(str, counts))} pictures a run; seconds are medians per picture", *notes]
+        return [f"n = {' to '.join(map(str, counts))} samples a run; seconds are medians per sample", *notes]
 
     def to_rich(self) -> rich_table.Table:
         """For a terminal, which is narrow: without total time and memory, which the files have."""

@@ -30,6 +30,7 @@ class ModelConfig:
         call: arguments of every pipeline call (size, guidance, ...).
         vae_tiling: decode in overlapping tiles, which takes less memory and changes pictures a little.
         vae_dtype: of the VAE alone, or null for ``dtype``.
+        fps: frames a second of the videos it makes; null: it makes pictures.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelConfig:
     call: dict[str, Any]
     vae_tiling: bool = False
     vae_dtype: str | None = None
+    fps: int | None = None
 
 
 @dataclass

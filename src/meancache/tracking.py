@@ -30,8 +30,8 @@ class Tracker(Protocol):
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Final numbers by name."""
 
-    def log_images(self, images: Sequence[tuple[Path, str]]) -> None:
-        """Sample pictures, each with its caption."""
+    def log_samples(self, samples: Sequence[tuple[Path, str]]) -> None:
+        """Pictures and videos (MP4), each with its caption."""
 
     def log_picture(self, name: str, path: Path) -> None:
         """A named figure."""
@@ -47,7 +47,7 @@ class NullTracker:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None: ...
 
-    def log_images(self, images: Sequence[tuple[Path, str]]) -> None: ...
+    def log_samples(self, samples: Sequence[tuple[Path, str]]) -> None: ...
 
     def log_picture(self, name: str, path: Path) -> None: ...
 
@@ -66,10 +66,13 @@ class WandbTracker:
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         self._run.summary.update(dict(metrics))
 
-    def log_images(self, images: Sequence[tuple[Path, str]]) -> None:
-        from wandb import Image
+    def log_samples(self, samples: Sequence[tuple[Path, str]]) -> None:
+        from wandb import Image, Video
 
-        self._run.log({"samples": [Image(str(path), caption=caption) for path, caption in images]})
+        def media(path: Path, caption: str) -> Image | Video:
+            return (Video if path.suffix == ".mp4" else Image)(str(path), caption=caption)
+
+        self._run.log({"samples": [media(path, caption) for path, caption in samples]})
 
     def log_picture(self, name: str, path: Path) -> None:
         from wandb import Image

@@ -15,7 +15,7 @@ def _one_thread():
 
 @pytest.fixture
 def write_run(tmp_path):
-    """Writes a finished run folder of the given pictures, (B, 3, H, W) in [0, 1]: one prompt each, seed 3."""
+    """Writes a finished run of the given pictures or videos, (B, [T,] 3, H, W) in [0, 1]: one prompt each, seed 3."""
 
     def write(
         name: str,
@@ -33,7 +33,8 @@ def write_run(tmp_path):
         for index, picture in enumerate(pictures):
             sample = f"{index:05d}-3"
             file = run / "samples" / f"{sample}.png"
-            Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).numpy()).save(file)
+            frames = [(frame * 255).round().byte().permute(1, 2, 0) for frame in picture.view(-1, *picture.shape[-3:])]
+            Image.fromarray(torch.cat(frames).numpy()).save(file)
             record = {
                 "sample": sample,
                 "prompt_index": index,
@@ -49,6 +50,7 @@ def write_run(tmp_path):
                 "device": device,
                 "seconds": {"text": 0.01, "denoise": denoise, "vae": 0.02, "total": denoise + 0.03},
                 "peak_memory_mib": 100.0 + index,
+                **({"num_frames": len(picture)} if picture.ndim == 4 else {}),
             }
             lines.append(json.dumps(record))
         (run / "records.jsonl").write_text("\n".join(lines) + "\n")
@@ -68,6 +70,12 @@ def pictures() -> Tensor:
     disc = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1).float()
     picture = torch.stack([columns, rows, disc])
     return torch.stack([picture, picture.flip(0)])
+
+
+@pytest.fixture
+def videos(pictures) -> Tensor:
+    """The pictures gliding to the right, (2, 4, 3, 64, 64)."""
+    return torch.stack([pictures.roll(shift, dims=-1) for shift in (0, 2, 4, 6)], dim=1)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 from eval import metrics as registry
 from eval import perceptual
 from eval.perceptual import MetricUnavailable
+from eval.rows import row_from_run
 from experiments.evaluate import evaluate
 
 
@@ -99,6 +100,17 @@ def test_another_scorer_version_scores_again(runs, monkeypatch):
     evaluate(run, reference, ["psnr"])
     monkeypatch.setattr(registry, "version", lambda package: "99")
     assert "torchmetrics 99" in evaluate(run, reference, ["psnr"])["metrics"]["psnr"]["scorer"]
+
+
+def test_videos_are_scored_in_small_batches_and_the_reference_where_it_needs_none(write_run, videos, add_noise):
+    run, reference = write_run("run", add_noise(videos, 0.1)), write_run("reference", videos)
+    names = ["psnr", "temporal_flickering"]
+    scores = evaluate(run, reference, names, batch_size=2)["metrics"]
+    own = evaluate(reference, reference, names)["metrics"]
+    assert scores["psnr"]["n"] == 2 and own.keys() == {"temporal_flickering"}
+    assert scores["temporal_flickering"]["value"] < own["temporal_flickering"]["value"]
+    assert row_from_run(reference).metrics == {"temporal_flickering": own["temporal_flickering"]["value"]}
+    assert row_from_run(run, reference, metrics=["psnr"]).metrics.keys() == {"psnr"}
 
 
 def test_the_reference_is_not_compared_with_itself(runs, caplog):

@@ -15,6 +15,13 @@ def test_records_and_pictures_are_read_back(write_run, pictures):
     assert torch.allclose(picture, pictures[1], atol=0.5 / 255)
 
 
+def test_videos_are_read_back_frame_by_frame(write_run, videos):
+    run = write_run("run", videos)
+    record = read_records(run)[1]
+    assert record.num_frames == 4
+    assert torch.allclose(load_sample(run, record), videos[1], atol=0.5 / 255)
+
+
 @pytest.mark.parametrize("name", ["DONE", "records.jsonl"])
 def test_an_unfinished_run_is_refused(write_run, pictures, name):
     run = write_run("run", pictures)

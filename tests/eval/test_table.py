@@ -16,7 +16,7 @@ FAST = Row(
     "MeanCache (B=10)", "meancache", "tiny", 64, 10, 0.5, 0.6, 4.0, 101.0, 12.0, 10.0, {"psnr": 30.0, "ssim": 0.9}
 )
 FEWER = Row("Fewer steps [10]", "fewer", "tiny", 64, 10, 0.4, 0.5, 5.0, 99.0, None, None, {"psnr": 25.0, "ssim": 0.95})
-COUNT = "n = 64 pictures a run; seconds are medians per picture"
+COUNT = "n = 64 samples a run; seconds are medians per sample"
 
 
 def _cells(table: Table) -> dict[str, list[str]]:

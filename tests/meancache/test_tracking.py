@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from meancache.config import TrackingConfig
+from meancache.media import mp4
 from meancache.tracking import NullTracker, start
 
 CONFIG = TrackingConfig(kind="wandb", project="meancache", entity=None, mode="offline", group="a sweep", name="a run")
@@ -33,7 +34,11 @@ def picture(tmp_path):
 def _log_everything(tracker, picture):
     tracker.log_config({"label": "MeanCache", "method": {"name": "meancache"}})
     tracker.log_metrics({"psnr": 31.5, "speedup": 4.0})
-    tracker.log_images([(picture, "a red square"), (picture.with_name("other.png"), "a blue square")])
+    video = picture.with_name("video.mp4")
+    video.write_bytes(mp4([Image.open(picture).resize((16, 16))] * 3, fps=8))
+    samples = [(picture, "a red square"), (picture.with_name("other.png"), "a blue square"), (video, "a video")]
+    tracker.log_samples(samples[:2])
+    tracker.log_samples(samples[2:])
     tracker.log_picture("plan", picture)
     tracker.finish()
 
@@ -63,6 +68,7 @@ def test_offline_needs_no_account_and_keeps_everything(tmp_path, picture):
     assert len(runs) == 2
     for run in runs:
         assert len(list((run / "files" / "media" / "images").rglob("*.png"))) == 3
+        assert len(list((run / "files" / "media" / "videos").rglob("*.mp4"))) == 1
         assert _holds(next(run.glob("*.wandb")), (b"psnr", b"31.5", b"a blue square", b"MeanCache", b"a sweep"))
 
 
