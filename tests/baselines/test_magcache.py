@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from baselines.magcache import MagCache
-from experiments.compose import CONF
+from experiments.compose import CONF, compose_config
 
 FLUX = yaml.safe_load((CONF / "calibration" / "flux-magcache.yaml").read_text())["ratios"]
 
@@ -24,6 +24,35 @@ FLUX = yaml.safe_load((CONF / "calibration" / "flux-magcache.yaml").read_text())
 )
 def test_computed_steps_are_upstreams(method, num_steps, expected):
     assert sorted(method.computed_steps(num_steps)) == expected
+
+
+def of(model: str, *settings: str) -> MagCache:
+    """With the constants of a model and upstream's settings for it."""
+    names = ("threshold", "max_skips", "retention", "ratios", "rounds", "strict")
+    method = compose_config([f"model={model}", "method=magcache", "retention=0.2", "method.rounds=false", *settings])
+    return MagCache(**{name: method.method[name] for name in names})
+
+
+SLOW = [*range(10), 12, 15, 18, 22, 25, 29, 33, 38, 43, 46, 48, 49]
+FAST = [*range(10), 14, 18, 23, 29, 34, 41, 46, 48]
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        ("hunyuan_video", ["threshold=0.12", "max_skips=4"], SLOW),
+        ("hunyuan_video", ["threshold=0.12", "max_skips=4", "calibration.set=720p"], SLOW),
+        ("hunyuan_video", ["threshold=0.24", "max_skips=6"], FAST),
+        ("hunyuan_video", ["threshold=0.24", "max_skips=6", "calibration.set=720p"], [*FAST, 49]),
+        (
+            "qwen_image",
+            ["threshold=0.06", "max_skips=2", "method.strict=true"],
+            [*range(16), 17, 18, 19, 21, 23, 25, 27, 29, 31, 34, 37, 39, *range(41, 50)],
+        ),
+    ],
+)
+def test_models_with_constants_of_their_own(model, settings, expected):
+    assert sorted(of(model, *settings).computed_steps(50)) == expected
 
 
 def test_an_error_at_the_threshold_skips_unless_strict():
