@@ -90,6 +90,8 @@ class TinyConfig:
     distil_lr: float = 5e-4
     distil_ema: float = 0.99
     distil_max_guidance: float = 5.0
+    student_minutes: float = 25.0
+    student_steps: int = 20_000
     checker_minutes: float = 40.0
     checker_steps: int = 3_100
     latent_channels: int = 6

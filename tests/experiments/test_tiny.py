@@ -1,17 +1,19 @@
 """The embedded model's world, suites, training loop and export, at sizes that take seconds."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline, HunyuanVideoPipeline, QwenImagePipeline
+from diffusers import FluxPipeline, HunyuanVideoPipeline, QwenImagePipeline, QwenImageTransformer2DModel
 from torch import nn
 
-from experiments.tiny import captions, card, checker, judge, pictures, qwen, readme, suites, tokens
+from experiments.tiny import captions, card, checker, judge, pictures, qwen, readme, students, suites, tokens
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.draw import draw, draw_videos
+from experiments.tiny.export import trained_transformer
 from experiments.tiny.flow import Batches
 from experiments.tiny.loop import Fit, Trainer
 from experiments.tiny.models import family
@@ -193,6 +195,39 @@ def test_qwen_export_draws_with_true_guidance_in_the_real_pipeline(micro_qwen: T
     assert image.size == (128, 128)
     assert pipe.scheduler.sigmas[-2] == pytest.approx(0.02)  # shift_terminal
     assert len(pipe.vae.config.latents_std) == micro_qwen.latent_channels
+
+
+def test_a_student_learns_the_teachers_guided_average_velocity(micro_qwen: TinyConfig, tmp_path: Path) -> None:
+    config = replace(micro_qwen, export_to=str(tmp_path / "model"), student_steps=2, num_scenes=60)
+    folder = students.export_student(config, students.train_student(config))
+    student = QwenImageTransformer2DModel.from_pretrained(folder)
+    teacher = trained_transformer(config)
+    assert json.loads((folder / "training.json").read_text())["steps"] == 2
+    pairs = zip(student.parameters(), teacher.half().float().parameters(), strict=True)
+    assert any(not torch.equal(learned, given) for learned, given in pairs)
+
+
+def test_a_students_grids_are_the_pipelines(micro_qwen: TinyConfig) -> None:
+    pipe = QwenImagePipeline.from_pretrained(micro_qwen.export_to)
+    pipe.set_progress_bar_config(disable=True)
+    for grid, num_steps in zip(students.sigma_grids(micro_qwen), students.GRIDS, strict=True):
+        pipe(PROMPT, height=128, width=128, num_inference_steps=num_steps, output_type="latent")
+        torch.testing.assert_close(pipe.scheduler.sigmas.cpu().float(), grid)
+
+
+def test_the_average_velocity_of_a_straight_path_is_its_velocity() -> None:
+    def constant(latents, sigmas, guidance, told):
+        return torch.full_like(latents, told["value"])
+
+    start, end = torch.tensor([1.0, 0.5]), torch.tensor([0.8, 0.0])
+    zeros, told, nothing = torch.zeros(2, 3, 4), {"value": 2.0}, {"value": 1.0}
+    mean = students.average_velocity(constant, zeros, start, end, told, nothing, scale=4.0)
+    torch.testing.assert_close(mean, torch.full_like(zeros, 2.0))  # 1 + 4 (2 - 1) = 5, rescaled to the norm of 2
+
+
+def test_a_model_with_distilled_guidance_teaches_no_student(micro: TinyConfig) -> None:
+    with pytest.raises(ValueError, match="guidance distilled already"):
+        students.train_student(micro)
 
 
 def test_qwen_template_is_cut_off_and_the_prompt_is_not(micro_qwen: TinyConfig) -> None:
