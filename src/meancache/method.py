@@ -18,6 +18,7 @@ the span, or at its start after an edge that was corrected itself. The stability
 this: plans buy spans that the run cannot always use. `Plan.live_orders` says which ones it can.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,6 +27,8 @@ from meancache.plan import Plan
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Trajectory
 from meancache.velocity import average_of_steps, average_velocity, jvp, mean_velocity
+
+_READ = {"paper": ("velocity", "applied"), "release": ("latents", "velocity"), "hold": ("velocity",)}  # by rule
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class MeanCache:
 
     @property
     def history(self) -> int:
-        return max(1, *self.plan.orders)
+        return 1 if self.plan.rule == "hold" else max(1, *self.plan.orders)
+
+    def reads(self, step: Step) -> Collection[str]:
+        return _READ[self.plan.rule]
 
     def check(self, schedule: Schedule) -> None:
         self.plan.check(schedule)

@@ -50,6 +50,14 @@ class VelocityMethod(Protocol):
         """
 
 
+@runtime_checkable
+class SelectiveMethod(VelocityMethod, Protocol):
+    """A velocity method that does not read all of its history; the rest is not kept."""
+
+    def reads(self, step: Step) -> Collection[str]:
+        """Which tensors of this step's entry it may read later: "latents", "velocity", "applied"."""
+
+
 class Streams(NamedTuple):
     """What flows from block to block.
 

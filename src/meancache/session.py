@@ -25,14 +25,14 @@ from torch import Tensor
 
 from meancache.adapters import ModelAdapter, Stack
 from meancache.method import Full
-from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, VelocityMethod
+from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, SelectiveMethod, VelocityMethod
 from meancache.schedule import Schedule, Step
 from meancache.seams.features import FeatureSeam
 from meancache.seams.overrides import Override, override
 from meancache.seams.residual import ResidualSeam
 from meancache.seams.watch import Watch
 from meancache.timing import now
-from meancache.trajectory import Entry, FullTrajectory, Trajectory
+from meancache.trajectory import TENSORS, Entry, FullTrajectory, Trajectory
 
 
 @dataclass
@@ -124,6 +124,7 @@ class Session:
     def __init__(self, method: Method, adapter: ModelAdapter, device: torch.device, keep: bool = False) -> None:
         self.method = method
         self.velocity_method: VelocityMethod = method if isinstance(method, VelocityMethod) else Full()
+        self.selective_method = method if isinstance(method, SelectiveMethod) and not keep else None
         self.feature_method = method if isinstance(method, FeatureMethod) else None
         self.is_watched = isinstance(method, ExternalMethod) and not isinstance(method, VelocityMethod)
         self.blocks_are_booked = isinstance(method, ResidualMethod) or self.is_watched  # one by one, by a seam
@@ -173,7 +174,8 @@ class Session:
             run.called.add((denoiser, branch))
             output = original(*args, **kwargs)
             self._count(denoiser)
-            run.outputs[branch : branch + 1] = [output]
+            if self.velocity_method is self.method:
+                run.outputs[branch : branch + 1] = [output]
             return output
 
         return wrapper
@@ -209,7 +211,9 @@ class Session:
             computed = model_output if run.computing else None
             applied = self.velocity_method.velocity(step, sample, computed, run.trajectory)
             velocity = applied if computed is None else computed
-            run.trajectory.append(Entry(step.index, step.sigma, sample, velocity, applied, run.computing))
+            entry = Entry(step.index, step.sigma, sample, velocity, applied, run.computing)
+            read = TENSORS if self.selective_method is None else self.selective_method.reads(step)
+            run.trajectory.append(entry.only(read))
             result = original(applied, timestep, sample, *args, **kwargs)
             run.index, run.calls = run.index + 1, 0
             if run.index == step.num_steps:

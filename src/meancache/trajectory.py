@@ -2,7 +2,8 @@
 
 import json
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import safe_open
@@ -10,6 +11,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from meancache.schedule import Schedule
+
+TENSORS = ("latents", "velocity", "applied")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Entry:
     velocity: Tensor
     applied: Tensor
     computed: bool
+
+    def only(self, names: Collection[str]) -> "Entry":
+        """This entry with tensors without elements in place of those not named, which nobody will read."""
+        unread = {name: getattr(self, name).new_empty(0) for name in TENSORS if name not in names}
+        return replace(self, **unread)
 
 
 class Trajectory:

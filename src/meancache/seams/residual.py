@@ -65,6 +65,8 @@ class ResidualSeam:
                 self._call = _Call(streams, modulated, argument(self.session.adapter.time, args, kwargs))
             call = self._call
             assert call is not None
+            if position == len(self.blocks) - 1:
+                self._call = None  # streams of this call are not held until the next one
             if position == self.start and not self._computes(call, streams):
                 return stack.pack(self._predict(call))
             if call.skips and self.start < position < self.end:
