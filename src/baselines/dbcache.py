@@ -161,7 +161,7 @@ class DBCache(ResidualMethod):
         change, gap = out - probe.here, step.index - state.computed
         order = self.taylor_order if step.index >= FIRST_DIFFERENCE else 0
         state.hidden = updated(state.hidden, change.hidden, gap, order)
-        if change.encoder is not None:
+        if change.encoder is not None and (self.bn > 0 or not self.fused):  # else no block reads text after this
             state.encoder = updated(state.encoder, change.encoder, gap, order)
         state.computed = step.index
 

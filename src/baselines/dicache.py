@@ -52,7 +52,7 @@ class _Change(NamedTuple):
 @dataclass
 class _State:
     accumulated: float = 0.0
-    entry: Tensor | None = None  # of the step before
+    entry: Tensor | None = None  # of the step before, where the error is delta_minus
     probed: Tensor | None = None
     window: deque[_Change] = field(default_factory=lambda: deque(maxlen=2))
 
@@ -100,11 +100,11 @@ class DiCache(ResidualMethod):
         return not self.resumes and not self._direct(step)
 
     def computes(self, step: Step, state: _State, probe: Probe) -> bool:
-        if self._direct(step) or state.entry is None or state.probed is None:
+        if self._direct(step) or state.probed is None:
             state.accumulated = 0.0
             return True
         change = relative_l1(probe.here.hidden, state.probed)
-        if self.error == "delta_minus":
+        if state.entry is not None:
             change = abs(change - relative_l1(probe.entry.hidden, state.entry))
         state.accumulated += change
         inclusive = VARIANTS[self.variant].inclusive
@@ -116,7 +116,7 @@ class DiCache(ResidualMethod):
     def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
         entry = probe.entry.hidden
         state.window.append(_Change(out.hidden - entry, probe.here.hidden - entry))
-        state.entry, state.probed = entry, probe.here.hidden
+        self._note(state, probe)
 
     def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
         entry, newest = probe.entry.hidden, state.window[-1]
@@ -125,8 +125,12 @@ class DiCache(ResidualMethod):
             before = state.window[0]
             factor = self._factor(probe.here.hidden - entry, before.by_probe, newest.by_probe)
             residual = before.by_all + factor * (newest.by_all - before.by_all)
-        state.entry, state.probed = entry, probe.here.hidden
+        self._note(state, probe)
         return Streams(entry + residual, probe.entry.encoder)
+
+    def _note(self, state: _State, probe: Probe) -> None:
+        state.probed = probe.here.hidden
+        state.entry = probe.entry.hidden if self.error == "delta_minus" else None
 
     def _factor(self, now: Tensor, before: Tensor, newest: Tensor) -> Tensor:
         """How far along the line through the last two computed steps the probe says we are; a scalar tensor."""

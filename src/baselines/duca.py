@@ -14,6 +14,8 @@ is then missing at aggressive steps; here it is what leaves it, as in upstream's
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from baselines.toca import ToCa
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
@@ -23,9 +25,9 @@ FIRST = ("aggressive", "conservative")
 
 @dataclass
 class _Final:
-    """What left the last block when blocks last ran."""
+    """What left the last block when blocks last ran; text is not read any more there. (B, S, D)"""
 
-    out: Streams | None = None
+    hidden: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,16 @@ class DuCa(ToCa, ResidualMethod):
 
     def computes(self, step: Step, state: _Final, probe: Probe) -> bool:
         """Whether blocks run: at full steps, and as ToCa at conservative ones."""
-        since_full = self.since_full(step.index)
-        return since_full == 0 or (since_full % 2 == 1) == (self.first == "conservative")
+        return not self._is_aggressive(step.index)
 
     def observe(self, step: Step, state: _Final, probe: Probe, out: Streams) -> None:
-        state.out = out
+        # a copy, since a fused block gives image tokens as part of a longer tensor, which would stay with them
+        state.hidden = out.hidden.clone() if self._is_aggressive(step.index + 1) else None
 
     def predict(self, step: Step, state: _Final, probe: Probe) -> Streams:
-        assert state.out is not None
-        return state.out
+        assert state.hidden is not None
+        return Streams(state.hidden, probe.entry.encoder)
+
+    def _is_aggressive(self, index: int) -> bool:
+        since_full = self.since_full(index)
+        return since_full > 0 and (since_full % 2 == 1) == (self.first == "aggressive")

@@ -22,7 +22,7 @@ from meancache.schedule import Step
 class _State:
     first: Tensor | None = None  # the first block's residual in the last computed call
     size: Tensor | None = None  # mean absolute value of it
-    rest: Streams | None = None  # the other blocks' residual
+    rest: Tensor | None = None  # the other blocks' residual; text is not read after the last
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class FBCache(ResidualMethod):
         return True
 
     def observe(self, step: Step, state: _State, probe: Probe, out: Streams) -> None:
-        state.rest = out - probe.here
+        state.rest = out.hidden - probe.here.hidden
 
     def predict(self, step: Step, state: _State, probe: Probe) -> Streams:
         assert state.rest is not None
-        return probe.here.plus(state.rest)
+        return Streams(probe.here.hidden + state.rest, probe.here.encoder)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from meancache.schedule import Step
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -27,6 +29,10 @@ class Interval:
         beyond = index - (self.first_enhance - 1)
         return 0 if beyond < 0 else beyond % self.interval
 
+    def is_reused(self, index: int, num_steps: int) -> bool:
+        """Whether step ``index`` is followed by one that is not full; what a full step gave is read by no other."""
+        return index + 1 < num_steps and self.since_full(index + 1) > 0
+
     def gap(self, index: int) -> int:
         """Steps from the full step before to full step ``index``."""
         return 1 if index < self.first_enhance else self.interval
@@ -50,6 +56,11 @@ class Forecast(Interval):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_whole("order", self.order, at_least=0)
+
+    def is_read(self, step: Step) -> bool:
+        """Whether what a full step gave is read later: by forecasts, or in the differences of the first of them."""
+        starts = self.order > 0 and step.index == self.first_enhance - 2
+        return self.is_reused(step.index + starts, step.num_steps)
 
     def order_at(self, index: int) -> int:
         """Highest order of the table made at full step ``index``: no differences between warm-up steps."""

@@ -9,8 +9,9 @@ attention nor its MLP runs. As upstream, a table is in the dtype of its feature 
 ``order=0`` keeps the last output: plain reuse, as FORA's on the same steps.
 
 Differs from upstream: nothing is kept of attention in fused blocks, which upstream never reads (a third of its memory
-on HunyuanVideo); guidance branches have tables of their own, also where they are separate calls; the tables belong to
-the run, and families without an upstream script (Qwen-Image, Z-Image) work through the same kinds.
+on HunyuanVideo), nor of warm-up steps that no difference is taken from; guidance branches have tables of their own,
+also where they are separate calls; the tables belong to the run, and families without an upstream script (Qwen-Image,
+Z-Image) work through the same kinds.
 """
 
 from collections.abc import Callable, Collection
@@ -50,7 +51,7 @@ class TaylorSeer(Forecast, FeatureMethod):
         return self.since_full(step.index) == 0
 
     def keep(self, step: Step, feature: Feature, state: _Tables, output: Any) -> None:
-        if feature.kind in _UNREAD:
+        if feature.kind in _UNREAD or not self.is_read(step):
             return
         parts = output if isinstance(output, tuple) else (output,)
         before = state.by_module.get(feature.module, [[]] * len(parts))

@@ -9,6 +9,7 @@ where guidance is linear, but not under Qwen-Image's norm rescale. Computed step
 TaylorSeer, not of diffusers, whose steps are off by one; the table is formed in float32, theirs in bfloat16.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,6 +31,9 @@ class TaylorSeerLite(Forecast):
     def history(self) -> int:
         """Enough steps to hold the ``order + 1`` computed ones before any skipped step."""
         return (self.order + 1) * self.interval - 1
+
+    def reads(self, step: Step) -> Collection[str]:
+        return ("velocity",) if self.computes(step) and self.is_read(step) else ()
 
     def check(self, schedule: Schedule) -> None:
         pass

@@ -32,6 +32,7 @@ from meancache.schedule import Step
 
 SCORES = ("random", "v_norm")
 _VALUES = {"mlp": "value", "context_mlp": "context_value", "fused_mlp_in": "fused_value"}  # tokens, and their values
+_OF_CHOSEN = ("fused_attention", *_VALUES.values())  # what is read for the chosen tokens alone
 _CACHED = ("attention", "cross_attention", "mlp", "context_mlp", "fused_attention", "fused_out")
 
 
@@ -97,6 +98,8 @@ class ToCa(Interval, FeatureMethod):
 
     def keep(self, step: Step, feature: Feature, state: _State, output: Any) -> None:
         state.ages.pop(feature.kind, None)
+        if not self.is_reused(step.index, step.num_steps) or not self._is_read(feature, output):
+            return
         if feature.kind in _CACHED:
             state.outputs[feature.kind] = output
         elif feature.kind in _VALUES.values():
@@ -113,8 +116,9 @@ class ToCa(Interval, FeatureMethod):
         if feature.kind == "fused_attention":
             return None if state.rows is None else _read(cached, state.rows)
         if feature.kind == "fused_out" and state.rows is not None:
+            rows, state.rows = state.rows, None
             fresh = compute(x)  # also where it is thrown away: the released code pays for it
-            return _write(cached, state.rows, fresh) if self.single_writeback else cached
+            return _write(cached, rows, fresh) if self.single_writeback else cached
         return cached
 
     def share(self, feature: Feature) -> float:
@@ -122,9 +126,16 @@ class ToCa(Interval, FeatureMethod):
         weight = self.single_weight if feature.kind.startswith("fused") else self.double_weight
         return min(max(self.ratio * (1.5 - feature.layer / 27) * weight, 0.0), 1.0)
 
+    def _is_read(self, feature: Feature, output: Any) -> bool:
+        """Whether an output is read: values and a fused block's attention are only for the tokens it refreshes."""
+        return feature.kind not in _OF_CHOSEN or self._count(feature, output) > 0
+
+    def _count(self, feature: Feature, x: Tensor) -> int:
+        return int(self.share(feature) * x.shape[1])
+
     def _choose(self, feature: Feature, state: _State, x: Tensor) -> Tensor | None:
         """The tokens of ``x``, (B, S, D), that are refreshed: (B, n), or None for none."""
-        count = int(self.share(feature) * x.shape[1])
+        count = self._count(feature, x)
         if count == 0:
             return None
         scores = self._scores(feature, state, x)
@@ -146,7 +157,8 @@ class ToCa(Interval, FeatureMethod):
                 )
             return state.value_scores[_VALUES[feature.kind]]
         if state.generator is None:
-            state.generator = torch.Generator(x.device).manual_seed(state.seed)
+            device = "cpu" if x.is_meta else x.device  # shapes without data draw nothing, and have no generators
+            state.generator = torch.Generator(device).manual_seed(state.seed)
         scores = torch.rand(1, x.shape[1], generator=state.generator, device=x.device)
         return scores.repeat(x.shape[0], 1)
 
