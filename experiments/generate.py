@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from meancache.artifacts import (
     weights_fingerprint,
     write_atomic,
 )
-from meancache.config import RunConfig
+from meancache.config import ModelConfig, RunConfig
 from meancache.flops import pipeline_costs
 from meancache.media import mp4, png
 from meancache.pipelines import load_pipeline
@@ -48,6 +48,13 @@ def num_steps(config: RunConfig) -> int:
     return int(config.method.get("num_steps", config.model.num_steps))
 
 
+def model_of(config: RunConfig) -> ModelConfig:
+    """The model with what the method puts into it: a distilled denoiser and how that is called."""
+    method = config.method
+    transformer, call = method.get("transformer", config.model.transformer), config.model.call | method.get("call", {})
+    return replace(config.model, transformer=transformer, call=call)
+
+
 def model_identity(config: RunConfig) -> dict[str, Any]:
     """What of model, machine and libraries decides the numbers."""
     model = {key: value for key, value in asdict(config.model).items() if key in ("name", "pipeline", "dtype", "call")}
@@ -63,8 +70,13 @@ def model_identity(config: RunConfig) -> dict[str, Any]:
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:
-    model, runtime = config.model, config.runtime
-    return {"vae_tiling": model.vae_tiling, "vae_dtype": model.vae_dtype, "attention": runtime.attention}
+    model, runtime = model_of(config), config.runtime
+    transformer = weights_fingerprint(model.transformer) if model.transformer else None
+    return {"transformer": transformer} | {
+        "vae_tiling": model.vae_tiling,
+        "vae_dtype": model.vae_dtype,
+        "attention": runtime.attention,
+    }
 
 
 def run_folder(config: RunConfig, plan: Plan | None) -> Path:
@@ -112,7 +124,7 @@ def _describe(config: RunConfig, folder: Path, plan: Plan | None) -> None:
 
 
 def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Sequence[Sample]) -> None:
-    pipe = load_pipeline(config.model, config.runtime)
+    pipe = load_pipeline(model_of(config), config.runtime)
     batches = in_batches(samples, config.runtime.batch_size)
     for _ in range(config.runtime.warmup):
         call_pipeline(config, pipe, method, batches[0])
@@ -148,7 +160,7 @@ def call_pipeline(
             generator=[torch.Generator().manual_seed(sample.noise_seed) for sample in batch],
             num_inference_steps=num_steps(config),
             output_type=output_type,
-            **_for_each_prompt(config.model.call, len(batch)),
+            **_for_each_prompt(model_of(config).call, len(batch)),
         )
         ended = now(session.device)
     clock = session.run.counters

@@ -31,6 +31,8 @@ class ModelConfig:
         vae_tiling: decode in overlapping tiles, which takes less memory and changes pictures a little.
         vae_dtype: of the VAE alone, or null for ``dtype``.
         fps: frames a second of the videos it makes; null: it makes pictures.
+        transformer: other weights for the denoiser, a folder in diffusers format or a hub id; null: those of ``path``.
+        distilled: such weights for method=distilled, null if there are none.
     """
 
     name: str
@@ -49,6 +51,8 @@ class ModelConfig:
     vae_tiling: bool = False
     vae_dtype: str | None = None
     fps: int | None = None
+    transformer: str | None = None
+    distilled: str | None = None
 
 
 @dataclass

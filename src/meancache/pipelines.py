@@ -69,11 +69,25 @@ def _load(model: ModelConfig) -> Any:
     options = {} if local else {"revision": model.revision, "local_files_only": not model.download}
     dtypes = {"default": DTYPES[model.dtype], "vae": DTYPES[model.vae_dtype or model.dtype]}
     try:
-        pipe = getattr(diffusers, model.pipeline).from_pretrained(model.path, dtype=dtypes, **options)
+        parts = {"transformer": _load_denoiser(model)} if model.transformer else {}
+        pipe = getattr(diffusers, model.pipeline).from_pretrained(model.path, dtype=dtypes, **options, **parts)
     except (OSError, ValueError) as error:
         raise ValueError(f"the weights {model.path!r} are damaged or incomplete: {error}. {model.weights}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _load_denoiser(model: ModelConfig) -> Any:
+    from diffusers import AutoModel
+
+    options = {} if Path(str(model.transformer)).is_dir() else {"local_files_only": not model.download}
+    try:
+        return AutoModel.from_pretrained(model.transformer, dtype=DTYPES[model.dtype], **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"cannot load the denoiser {model.transformer!r}: {error}. It must be a folder with weights and the "
+            "config.json of the model's own transformer, or a hub id (with model.download=true)"
+        ) from error
 
 
 def prepare(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:
