@@ -5,6 +5,7 @@ overrides of one job, as one would type them, or of several where it has lists; 
 row.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,7 @@ class RowSweeper(BasicSweeper):
 def expand(rows: Sequence[str]) -> list[list[str]]:
     """The overrides of every job of these rows."""
     parser = OverridesParser.create()
-    return [job for row in rows for job in _product(parser.parse_overrides(row.split()))]
+    return [job for row in rows for job in _product(parser.parse_overrides(shlex.split(row)))]
 
 
 def _product(overrides: list[Override]) -> list[list[str]]:
