@@ -1,7 +1,9 @@
 """Latency, speed-up and memory of every method on one machine, side by side.
 
 python -m experiments.bench_latency                                     the embedded model, on this CPU
-python -m experiments.bench_latency model=flux weights=random runtime=gpu [compile=true] [publish=<folder>]
+python -m experiments.bench_latency model=flux weights=random runtime=gpu [runtime.compile=true] [publish=<folder>]
+python -m experiments.bench_latency model=qwen_image weights=random runtime=gpu                    the rows of Table 1
+python -m experiments.bench_latency model=hunyuan_video weights=random runtime=gpu                 the rows of Table 2
 
 ``weights=random`` builds the full-size architecture without a download: what a step costs does not depend on what the
 weights are. Decisions of threshold methods do, so their NFE is that of noise; the column "of limit" compares with the
@@ -21,35 +23,22 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from experiments.bench_rows import rows_of
 from experiments.compose import compose_config
 from experiments.errors import one_line
-from experiments.full_size import RANDOM
 from experiments.plan import build_method, plan_request
+from experiments.random_weights import random_pipeline
 from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig
 from meancache.method import Full, MeanCache
-from meancache.pipelines import DTYPES, load_pipeline
+from meancache.pipelines import load_pipeline, prepare
 from meancache.plan import Plan
 from meancache.planner import PlanRequest
 from meancache.protocols import Method
 from meancache.schedule import Schedule
 from meancache.session import attach
 from meancache.timing import now, peak_memory_mib, reset_peak_memory
-
-ROWS = (
-    "method=full",
-    "method=fewer_steps num_steps=15",
-    "method=meancache budget=15",
-    "method=meancache budget=10",
-    "method=teacache threshold=0.25",
-    "method=dicache threshold=0.8",
-    "method=taylorseer interval=6 order=1",
-    "method=dbcache",
-    "method=fbcache",
-    "method=magcache",
-    "method=lemica_released budget=15",
-)
 
 
 @dataclass(frozen=True)
@@ -76,8 +65,7 @@ def time_method(config: RunConfig, pipe: Any, inputs: dict[str, Any], schedule: 
             reset_peak_memory(device)
         with attach(pipe, adapter_for(pipe), method) as session:
             began = now(device)
-            generator = torch.Generator().manual_seed(0)
-            pipe(**inputs, generator=generator, num_inference_steps=steps, **config.model.call)
+            pipe(**inputs, generator=torch.Generator().manual_seed(0), num_inference_steps=steps)
             ended = now(device)
         clock = session.run.counters
         rows.append((clock.began - began, clock.ended - clock.began, ended - clock.ended))
@@ -95,25 +83,25 @@ def _method(config: RunConfig, schedule: Schedule) -> Method:
 
 def measure(options: dict[str, str], overrides: Sequence[str]) -> list[Timing]:
     """Every row on one pipeline; the first is the reference of the others."""
-    configs = [compose_config([*overrides, *row.split()]) for row in options.get("rows", ";".join(ROWS)).split(";")]
-    first = configs[0]
+    rows = rows_of(options, compose_config(overrides).model.name)
+    first = compose_config([*overrides, *rows[0]])
+    model, steps = first.model, first.model.num_steps
     if options.get("weights") == "random":
-        if first.model.name not in RANDOM:
-            raise ValueError(f"weights=random is there for {', '.join(RANDOM)}, not for {first.model.name}")
-        pipe, inputs = RANDOM[first.model.name](first.runtime.device, DTYPES[first.model.dtype])
+        pipe, inputs = random_pipeline(model, first.runtime.device)
+        pipe = prepare(pipe, model, first.runtime)
     else:
-        pipe, inputs = load_pipeline(first.model, first.runtime), {"prompt": "a red circle above a blue star"}
-    if options.get("compile") == "true":
-        pipe.transformer.compile_repeated_blocks(fullgraph=True)
+        pipe, inputs = load_pipeline(model, first.runtime), {"prompt": "a red circle above a blue star"}
+    inputs = model.call | inputs
     with attach(pipe, adapter_for(pipe), Full()) as session:
-        pipe(**inputs, num_inference_steps=first.model.num_steps, **first.model.call | {"output_type": "latent"})
+        pipe(**inputs | {"output_type": "latent"}, num_inference_steps=steps)
     timings = []
-    for config in configs:
+    for row in rows:
         try:
+            config = compose_config([*overrides, *row])
             timings.append(time_method(config, pipe, inputs, session.run.schedule, int(options.get("repeats", "3"))))
-        except ValueError as error:  # e.g. features inside compiled blocks
-            print(f"{config.label}: left out: {error}", file=sys.stderr)
-    steps, reference = first.model.num_steps, timings[0].denoise_seconds
+        except ValueError as error:  # e.g. features inside compiled blocks, or nothing calibrated
+            print(f"{' '.join(row)}: left out: {error}", file=sys.stderr)
+    reference = timings[0].denoise_seconds
     return [
         replace(t, speedup=reference / t.denoise_seconds, of_limit=reference / t.denoise_seconds / (steps / t.nfe))
         for t in timings
@@ -133,13 +121,14 @@ def show(timings: Sequence[Timing], title: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    own = ("weights", "compile", "repeats", "publish", "rows")
+    own = ("weights", "repeats", "publish", "rows")
     options = dict(a.split("=", 1) for a in arguments if a.split("=", 1)[0] in own)
     overrides = [a for a in arguments if a.split("=", 1)[0] not in own]
     timings = measure(options, overrides)
     config = compose_config(overrides)
-    about = environment(config.runtime.device) | options | {"model": config.model.name, "call": config.model.call}
-    compiled = options.get("compile", "false")
+    about = environment(config.runtime.device) | options | {"runtime": asdict(config.runtime)}
+    about |= {"model": config.model.name, "call": config.model.call}
+    compiled = str(config.runtime.compile).lower()
     show(timings, f"{config.model.name}, {about['device']}, compile={compiled}")
     if "publish" in options:
         target = make_folder(Path(options["publish"])) / f"{config.model.name}-compile_{compiled}.json"

@@ -1,6 +1,7 @@
-"""The full-size pipelines of the paper's Table 1 without their weights: every module on the meta device.
+"""The full-size pipelines of the paper's tables without their weights: every module on the meta device.
 
-Architectures are those of the published config.json files: black-forest-labs/FLUX.1-dev and Qwen/Qwen-Image.
+Architectures are those of the published config.json files: black-forest-labs/FLUX.1-dev, Qwen/Qwen-Image and
+hunyuanvideo-community/HunyuanVideo.
 """
 
 from collections.abc import Callable
@@ -9,16 +10,21 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLHunyuanVideo,
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    HunyuanVideoPipeline,
+    HunyuanVideoTransformer3DModel,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    LlamaConfig,
+    LlamaModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     T5Config,
@@ -45,12 +51,22 @@ QWEN_VL_7B = {
     "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
 }
 QWEN_VL_VISION = {"hidden_size": 1280, "intermediate_size": 3420, "depth": 32, "num_heads": 16, "out_hidden_size": 3584}
+LLAMA_8B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128320,
+}
 FLUX_VAE = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
     "latent_channels": 16,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
     "use_quant_conv": False,
     "use_post_quant_conv": False,
 }
@@ -100,28 +116,20 @@ def qwen_image() -> Any:
     )
 
 
+def hunyuan_video() -> Any:
+    """HunyuanVideo: 20 double-stream and 40 single-stream blocks, Llama 3 8B of LLaVA and CLIP-L."""
+    return HunyuanVideoPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        transformer=HunyuanVideoTransformer3DModel(),
+        vae=AutoencoderKLHunyuanVideo(),
+        text_encoder=LlamaModel(LlamaConfig(**LLAMA_8B)),
+        text_encoder_2=CLIPTextModel(CLIPTextConfig(**CLIP_L)),
+        tokenizer=None,
+        tokenizer_2=None,
+    )
+
+
 def without_weights(make: Callable[[], Any]) -> Any:
     """A pipeline with all of its modules on the meta device."""
     with torch.device("meta"):
         return make()
-
-
-def random_flux(device: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-    """FLUX.1-dev with random weights on a device, and inputs for it: embeddings, since it has no tokenizer."""
-    pipe = _with_random_weights(without_weights(flux), device, dtype)
-    embeds = torch.randn(1, 512, 4096, dtype=dtype, device=device)
-    return pipe, {"prompt_embeds": embeds, "pooled_prompt_embeds": torch.randn(1, 768, dtype=dtype, device=device)}
-
-
-def _with_random_weights(pipe: Any, device: str, dtype: torch.dtype) -> Any:
-    """Materialise a pipeline's denoiser and VAE with small random weights; text encoders stay without."""
-    for module in (pipe.transformer, pipe.vae):
-        module.to(dtype).to_empty(device=device).eval()
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter, std=0.02)
-    pipe.register_modules(text_encoder=None, text_encoder_2=None)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-RANDOM: dict[str, Callable[[str, torch.dtype], tuple[Any, dict[str, Any]]]] = {"flux": random_flux}

@@ -29,12 +29,15 @@ Works = list[Work]  # one for each branch
 
 @dataclass(frozen=True)
 class Row:
-    """A line of Table 1; ``works`` makes each branch's work from that of a call in which everything runs."""
+    """A line of a table; ``works`` makes each branch's work from that of a call in which everything runs.
+
+    ``paper`` is the figure to compare with, TFLOPs, or None where none is published.
+    """
 
     model: str
     method: str
     formula: str
-    paper: float
+    paper: float | None
     works: Callable[[Work], Works]
 
 
