@@ -27,7 +27,7 @@ class VelocityMethod(Protocol):
     """A method that replaces whole steps: the denoiser does not run and a velocity is put in its place.
 
     Attributes:
-        history: how many past steps it reads from the trajectory.
+        history: how many past steps it reads from the trajectory; 0 where it skips none.
     """
 
     @property

@@ -174,7 +174,7 @@ class Session:
             run.called.add((denoiser, branch))
             output = original(*args, **kwargs)
             self._count(denoiser)
-            if self.velocity_method is self.method:
+            if self.velocity_method.history:
                 run.outputs[branch : branch + 1] = [output]
             return output
 
