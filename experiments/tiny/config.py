@@ -73,6 +73,7 @@ class TinyConfig:
     vae_batch: int = 8
     vae_lr: float = 2e-3
     vae_kl: float = 1e-6
+    vae_stills: float = 0.5  # share of a video model's stage that sees single frames, which are cheap
     decoder_minutes: float = 3.0
     decoder_steps: int = 20_000
     decoder_lr: float = 1e-3

@@ -14,6 +14,7 @@ from experiments.tiny.models import Family, family
 from experiments.tiny.pictures import load_pictures, to_tensor, unseen_pictures
 
 ENCODE_BATCH = 50
+STILLS = 4  # times as many single frames as videos in a batch
 LATENT_NOISE = 0.03  # generated latents are never exact
 COLOUR_GAIN = 2.0  # gives the colour channels a standard deviation of about one
 
@@ -58,7 +59,7 @@ def vae_loss(kind: Family, vae: Any, pictures: Tensor, kl_weight: float, generat
     decoded = kind.decode(vae, mean + (0.5 * log_variance).exp() * noise)
     error = decoded - pictures
     kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
-    if pictures.dim() == 5:
+    if mean.dim() == 5 and mean.shape[2] > 1:
         pictures = pictures[:, :, :: (pictures.shape[2] - 1) // (mean.shape[2] - 1)]
     patches = functional.interpolate(pictures, mean.shape[2:], mode="area")
     colour = (mean[:, :3] - COLOUR_GAIN * patches).square().mean()
@@ -66,16 +67,26 @@ def vae_loss(kind: Family, vae: Any, pictures: Tensor, kl_weight: float, generat
 
 
 def train_vae(config: TinyConfig) -> None:
-    """Train to the end of the budget."""
+    """Train to the end of the budget; of videos on single frames first, which teach all but what moves."""
     trainer, pictures = vae_trainer(config), load_pictures(config)
     share = config.vae_batch // world()[1]
 
     def loss_of(generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
-        batch = to_tensor(pictures[np.sort(rows)]).to(config.device)
-        return vae_loss(family(config), trainer.module, batch, config.vae_kl, generator)
+        if config.is_video and trainer.progress < config.vae_stills:
+            batch = to_tensor(_single_frames(pictures, share * STILLS, generator))
+        else:
+            rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
+            batch = to_tensor(pictures[np.sort(rows)])
+        return vae_loss(family(config), trainer.module, batch.to(config.device), config.vae_kl, generator)
 
     trainer.run(loss_of)
+
+
+def _single_frames(videos: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
+    """Random frames of random videos (N, T, H, W, 3), as videos of one frame (count, 1, H, W, 3)."""
+    rows = torch.randint(len(videos), (count,), generator=generator).numpy()
+    frames = torch.randint(videos.shape[1], (count,), generator=generator).numpy()
+    return np.stack([videos[row, frame : frame + 1] for row, frame in zip(rows, frames, strict=True)])
 
 
 def train_decoder(config: TinyConfig) -> None:

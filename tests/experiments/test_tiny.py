@@ -10,7 +10,7 @@ import torch
 from diffusers import FluxPipeline, HunyuanVideoPipeline, QwenImagePipeline, QwenImageTransformer2DModel
 from torch import nn
 
-from experiments.tiny import captions, card, checker, judge, pictures, qwen, readme, students, suites, tokens
+from experiments.tiny import captions, card, checker, hunyuan, judge, pictures, qwen, readme, students, suites, tokens
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.draw import draw, draw_videos
 from experiments.tiny.export import trained_transformer
@@ -275,6 +275,15 @@ def test_hunyuan_prompts_are_read_as_the_pipeline_reads_them(micro_hunyuan: Tiny
     read = mask[:, :length].bool()
     torch.testing.assert_close(told["encoder_hidden_states"][read], states[:, :length][read], atol=1e-5, rtol=0)
     torch.testing.assert_close(told["pooled_projections"], pooled, atol=1e-5, rtol=0)
+
+
+def test_hunyuan_autoencoder_trained_on_single_frames_equals_the_real_one(micro_hunyuan: TinyConfig) -> None:
+    trained, real = load_vae(micro_hunyuan), HunyuanVideoPipeline.from_pretrained(micro_hunyuan.export_to).vae
+    _, videos = pictures.unseen_pictures(micro_hunyuan, 2)
+    for clip in (videos, videos[:, :, :1]):
+        mean = hunyuan.moments(trained, clip).chunk(2, dim=1)[0]
+        torch.testing.assert_close(real.encode(clip).latent_dist.mode(), mean, atol=2e-2, rtol=0)
+        torch.testing.assert_close(real.decode(mean).sample, hunyuan.decode(trained, mean), atol=2e-2, rtol=0)
 
 
 def test_hunyuan_trains_on_first_frames_before_videos(micro_hunyuan: TinyConfig) -> None:
