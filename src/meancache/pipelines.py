@@ -2,6 +2,7 @@
 
 import gc
 from dataclasses import asdict
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def prepare(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:
         ValueError: a setting that this pipeline does not support or that would have no effect on it.
     """
     denoisers = [getattr(pipe, name) for name in adapter_for(pipe).denoisers]
+    if model.vae_dtype not in (None, model.dtype) and "vae.dtype" not in getsource(type(pipe).__call__):
+        raise ValueError(f"{type(pipe).__name__} hands its latents to the VAE as they are; set model.vae_dtype=null")
     if model.vae_tiling:
         _tile(pipe, model)
     for denoiser in denoisers if runtime.attention else ():

@@ -1,7 +1,6 @@
 """What model and runtime ask of a pipeline is applied to all of it, or refused in one line."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from experiments.compose import compose_config
 from experiments.generate import model_identity
 from meancache.config import RunConfig
-from meancache.pipelines import load_pipeline, prepare
+from meancache.pipelines import _load, load_pipeline, prepare
 from tests.pipelines import FAMILIES, RandomPipeline, random_pipeline_of, two_expert_wan
 
 
@@ -98,18 +97,24 @@ def test_a_vae_without_tiles_is_an_error(config, pipeline):
         prepare(pipeline.pipe, replace(config.model, vae_tiling=True), config.runtime)
 
 
-@pytest.fixture
-def half_vae() -> Iterator[RunConfig]:
-    yield compose_config(["model.vae_dtype=bfloat16"])
-    load_pipeline(compose_config().model, compose_config().runtime)  # what other tests share again
+@pytest.mark.parametrize("pipeline", ["hunyuan_video"], indirect=True)
+def test_the_vae_can_have_a_dtype_of_its_own(config, pipeline):
+    model = replace(config.model, vae_dtype="bfloat16")
+    loaded = _load(model)
+    assert (loaded.vae.dtype, loaded.transformer.dtype) == (torch.bfloat16, torch.float32)
+    prepare(pipeline.pipe, model, config.runtime)  # a pipeline that casts its latents
 
 
-def test_the_vae_can_have_a_dtype_of_its_own(half_vae):
-    pipe = load_pipeline(half_vae.model, half_vae.runtime)
-    assert pipe.vae.dtype == torch.bfloat16
-    assert pipe.transformer.dtype == pipe.text_encoder.dtype == torch.float32
-    with pytest.raises(ValueError, match="model.vae_dtype must be one of float32, bfloat16, float16, got 'int8'"):
-        load_pipeline(replace(half_vae.model, vae_dtype="int8"), half_vae.runtime)
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        ("bfloat16", "FluxPipeline hands its latents to the VAE as they are; set model.vae_dtype=null"),
+        ("int8", "model.vae_dtype must be one of float32, bfloat16, float16, got 'int8'"),
+    ],
+)
+def test_a_vae_dtype_that_cannot_be_is_one_error(config, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        load_pipeline(replace(config.model, vae_dtype=dtype), config.runtime)
 
 
 def test_settings_at_their_defaults_leave_the_names_of_runs_alone(config):
