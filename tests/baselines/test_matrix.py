@@ -85,6 +85,9 @@ METHODS = {
         same(ReleasedMeanCache((0, 1, 5), (0, 3), STEPS)), same(ReleasedMeanCache(ALL, (0,) * 5, STEPS)), 3
     ),
     "teacache": Row(same(TeaCache(0.4, LINEAR)), same(TeaCache(0.0, LINEAR))),
+    "teacache-time": Row(
+        same(TeaCache(0.9, LINEAR, compares="time", last=False)), same(TeaCache(0.0, LINEAR, compares="time"))
+    ),
     "magcache": Row(
         same(MagCache(0.1, [1.0, 0.99] * 3, max_skips=1)), same(MagCache(0.1, [1.0, 0.99] * 3, retention=1.0)), 3
     ),
