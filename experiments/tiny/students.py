@@ -112,10 +112,15 @@ def average_velocity(
     return (x - latents) / spread(end - start, x)
 
 
+def student_folder(config: TinyConfig) -> Path:
+    """Where the student's weights go, beside the teacher's."""
+    return Path(f"{config.export_to}_distil")
+
+
 def export_student(config: TinyConfig, trainer: Trainer) -> Path:
     """Write the averaged weights in half precision as a folder for `model.transformer`, with the training's facts."""
     trainer.copy_average()
-    folder = Path(f"{config.export_to}_distil")
+    folder = student_folder(config)
     trainer.module.eval().half().save_pretrained(folder, safe_serialization=True)
     facts = {
         "steps": trainer.step,

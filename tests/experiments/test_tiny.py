@@ -10,7 +10,20 @@ import torch
 from diffusers import FluxPipeline, HunyuanVideoPipeline, QwenImagePipeline, QwenImageTransformer2DModel
 from torch import nn
 
-from experiments.tiny import captions, card, checker, hunyuan, judge, pictures, qwen, readme, students, suites, tokens
+from experiments.tiny import (
+    captions,
+    card,
+    checker,
+    hunyuan,
+    judge,
+    pictures,
+    qwen,
+    readme,
+    student_card,
+    students,
+    suites,
+    tokens,
+)
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.draw import draw, draw_videos
 from experiments.tiny.export import trained_transformer
@@ -205,6 +218,21 @@ def test_a_student_learns_the_teachers_guided_average_velocity(micro_qwen: TinyC
     assert json.loads((folder / "training.json").read_text())["steps"] == 2
     pairs = zip(student.parameters(), teacher.half().float().parameters(), strict=True)
     assert any(not torch.equal(learned, given) for learned, given in pairs)
+
+
+def test_a_students_card_is_filled_in(tmp_path: Path) -> None:
+    config = read_options(["model=tiny_qwen", f"export_to={tmp_path}/model"])
+    folder = students.student_folder(config)
+    folder.mkdir()
+    (folder / "training.json").write_text('{"steps": 1234, "minutes": 5.0, "batch": 32, "hardware": "an abacus"}')
+    rows = [
+        {"denoiser": "teacher", "steps": 50, "calls": 100, "right": 0.5, "psnr": None},
+        {"denoiser": "student", "steps": 15, "calls": 15, "right": 0.25, "psnr": 21.3},
+    ]
+    student_card.write_card(config, rows)
+    text = (folder / "README.md").read_text()
+    assert "1,234 steps" in text and "| teacher | 50 | 100 | 50.0% | - |" in text
+    assert "| student | 15 | 15 | 25.0% | 21.30 |" in text
 
 
 def test_a_students_grids_are_the_pipelines(micro_qwen: TinyConfig) -> None:
