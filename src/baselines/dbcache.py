@@ -9,7 +9,7 @@ r = 1.5 and r = 1.5, O = 4 are of this kind: steps 0-7 computed, 42 skipped in a
 
 Differs from upstream: state belongs to a guidance branch of the run, not to the parity of a call counter; no limit on
 the accumulated change, no shared decision of both branches and no comparison of a sample of the channels. What is not
-read later is not stored (the first blocks' change where the threshold decides nothing).
+read later is not stored (the first blocks' change where the threshold decides nothing, text that meets no more blocks).
 
 Quirks kept: the forecast has differences from the fourth step on, whatever was computed before (upstream's counter
 begins at -1 and differences need more than 1); the latest gap divides differences of all orders. ``loose_streak``

@@ -3,7 +3,8 @@
 Paper: "DiCache: Let Diffusion Model Determine Its Own Cache", arXiv 2508.17356.
 Upstream: Bujiazi/DiCache (scripts for FLUX, HunyuanVideo and Wan 2.1, whose rules differ: see ``variant``).
 
-Differs from upstream: state lives in the run; windows keep the two computed steps that are read and no more.
+Differs from upstream: state lives in the run; windows keep the two computed steps that are read and no more, and
+the probe's input is kept only for the error that compares it.
 """
 
 from collections import deque
