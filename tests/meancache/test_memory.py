@@ -77,7 +77,7 @@ def unaccounted(pipeline: RandomPipeline, method: Method) -> tuple[list[dict[int
         missing.append({address: size for address, size in living.items() if address not in own | ours})
         sizes.append(num_bytes(ours))
 
-    pipeline.run(num_steps=1)  # rotary tables are made once a process
+    pipeline.run(num_steps=2)  # rotary tables are made once a process
     watched(pipeline, method, look, allocations)
     return missing, sizes
 
