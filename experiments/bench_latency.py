@@ -25,7 +25,7 @@ from rich.table import Table
 
 from experiments.bench_rows import rows_of
 from experiments.compose import compose_config
-from experiments.errors import one_line
+from experiments.errors import run_program
 from experiments.plan import build_method, plan_request
 from experiments.random_weights import random_pipeline
 from meancache.adapters import adapter_for
@@ -137,10 +137,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Exception as error:
-        message = one_line(error, sys.argv[1:])
-        if message is None:
-            raise
-        sys.exit(f"error: {message}")
+    run_program(main)

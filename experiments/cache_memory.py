@@ -12,7 +12,6 @@ numbers that a method reads off a tensor are 0, and plans spread their steps eve
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rich.table import Table
 from baselines.taylorseer_lite import TaylorSeerLite
 from experiments.cache_rows import NUM_STEPS, methods
 from experiments.compose import compose_config
-from experiments.errors import one_line
+from experiments.errors import run_program
 from experiments.full_size import without_weights
 from experiments.full_size_others import OTHERS
 from experiments.no_data import without_data
@@ -132,10 +131,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Exception as error:
-        message = one_line(error, sys.argv[1:])
-        if message is None:
-            raise
-        sys.exit(f"error: {message}")
+    run_program(main)

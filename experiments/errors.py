@@ -1,7 +1,8 @@
 """What is wrong with the input, in one line."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from hydra.errors import HydraException
@@ -20,6 +21,17 @@ def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; if results go there, set output=<a folder you can write to>"
     return " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else None
+
+
+def run_program(main: Callable[[Sequence[str]], None]) -> None:
+    """Call ``main`` with the command line's arguments; a mistake of the user's ends in one line and status 1."""
+    try:
+        main(sys.argv[1:])
+    except Exception as error:
+        message = one_line(error, sys.argv[1:])
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")
 
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from eval.rows import Row, row_from_run
 from eval.samples import Record, load_sample, read_records
 from experiments.figures.files import write_figure
+from meancache.media import film_strip, glimpse
 
 CELL = 256  # a picture's shorter side is brought to about this many pixels; a frame's to half as many
 GAP = 8
@@ -50,11 +51,7 @@ def _picture(run: Path, record: Record) -> Image.Image:
     sample = load_sample(run, record)
     if sample.ndim == 3:
         return _scaled(sample, CELL)
-    frames = [_scaled(sample[k], CELL // 2) for k in (0, len(sample) // 2, len(sample) - 1)]
-    strip = Image.new("RGB", (sum(frame.width + 2 for frame in frames) - 2, frames[0].height), "white")
-    for k, frame in enumerate(frames):
-        strip.paste(frame, (k * (frame.width + 2), 0))
-    return strip
+    return film_strip([_scaled(frame, CELL // 2) for frame in glimpse(list(sample))])
 
 
 def _scaled(image: Tensor, shorter: int) -> Image.Image:

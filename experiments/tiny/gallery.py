@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiments.tiny.config import TinyConfig
 from experiments.tiny.models import family
+from meancache.media import film_strip, glimpse
 
 SIDE = 192
 LABEL = 40
@@ -80,9 +81,6 @@ def sheet(pictures: Sequence[Any], prompts: Sequence[str], columns: int = 6) -> 
 
 def _strip(picture: Any) -> Image.Image:
     """A picture, or three frames of a video side by side, enlarged by whole multiples."""
-    frames = [picture[0], picture[len(picture) // 2], picture[-1]] if isinstance(picture, list) else [picture]
+    frames = glimpse(picture) if isinstance(picture, list) else [picture]
     side = frames[0].width * max(1, round(SIDE / frames[0].width / (len(frames) ** 0.5)))
-    strip = Image.new("RGB", (side * len(frames) + 2 * (len(frames) - 1), side), "white")
-    for k, frame in enumerate(frames):
-        strip.paste(frame.resize((side, side), Image.Resampling.NEAREST), (k * (side + 2), 0))
-    return strip
+    return film_strip([frame.resize((side, side), Image.Resampling.NEAREST) for frame in frames])

@@ -5,6 +5,7 @@ Scores are computed from the strip: it is lossless, one file, and opens anywhere
 
 from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -20,6 +21,20 @@ def png(sample: Image.Image | Sequence[Image.Image]) -> bytes:
     buffer = BytesIO()
     sample.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def glimpse(video: Sequence[Any]) -> list[Any]:
+    """The first, the middle and the last frame."""
+    return [video[0], video[len(video) // 2], video[-1]]
+
+
+def film_strip(frames: Sequence[Image.Image]) -> Image.Image:
+    """Frames of one size from left to right, a thin white line between them; to look at."""
+    width, height = frames[0].size
+    strip = Image.new("RGB", (len(frames) * (width + 2) - 2, height), "white")
+    for k, frame in enumerate(frames):
+        strip.paste(frame, (k * (width + 2), 0))
+    return strip
 
 
 def mp4(frames: Sequence[Image.Image], fps: int) -> bytes:
