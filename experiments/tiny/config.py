@@ -35,7 +35,7 @@ MODELS: dict[str, dict[str, object]] = {
         "text_minutes": 36.0,
         "text_steps": 3_700,
         "vae_batch": 4,
-        "vae_minutes": 70.0,
+        "vae_minutes": 115.0,
         "images_minutes": 30.0,
         "flow_minutes": 60.0,
         "sigma_logit_mean": 1.2,
@@ -73,7 +73,8 @@ class TinyConfig:
     vae_batch: int = 8
     vae_lr: float = 2e-3
     vae_kl: float = 1e-6
-    vae_stills: float = 0.5  # share of a video model's stage that sees single frames, which are cheap
+    vae_stills: float = 0.3  # share of a video model's stage that sees single frames, which are cheap
+    vae_pieces: float = 0.5  # share that sees pieces which move
     decoder_minutes: float = 3.0
     decoder_steps: int = 20_000
     decoder_lr: float = 1e-3

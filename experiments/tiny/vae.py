@@ -15,6 +15,8 @@ from experiments.tiny.pictures import load_pictures, to_tensor, unseen_pictures
 
 ENCODE_BATCH = 50
 STILLS = 4  # times as many single frames as videos in a batch
+PIECES = 2  # times as many moving pieces as videos in a batch
+MOVED = 48  # summed over colours of 0 to 255
 LATENT_NOISE = 0.03  # generated latents are never exact
 COLOUR_GAIN = 2.0  # gives the colour channels a standard deviation of about one
 
@@ -67,17 +69,20 @@ def vae_loss(kind: Family, vae: Any, pictures: Tensor, kl_weight: float, generat
 
 
 def train_vae(config: TinyConfig) -> None:
-    """Train to the end of the budget; of videos on single frames first, which teach all but what moves."""
+    """Train to the end of the budget; of videos first single frames, then pieces that move, last whole ones."""
     trainer, pictures = vae_trainer(config), load_pictures(config)
     share = config.vae_batch // world()[1]
 
-    def loss_of(generator: torch.Generator) -> Tensor:
+    def batch(generator: torch.Generator) -> np.ndarray:
         if config.is_video and trainer.progress < config.vae_stills:
-            batch = to_tensor(_single_frames(pictures, share * STILLS, generator))
-        else:
-            rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
-            batch = to_tensor(pictures[np.sort(rows)])
-        return vae_loss(family(config), trainer.module, batch.to(config.device), config.vae_kl, generator)
+            return _single_frames(pictures, share * STILLS, generator)
+        if config.is_video and trainer.progress < config.vae_stills + config.vae_pieces:
+            return _moving_pieces(pictures, share * PIECES, generator)
+        return pictures[torch.randint(len(pictures), (share,), generator=generator).numpy()]
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        videos = to_tensor(batch(generator)).to(config.device)
+        return vae_loss(family(config), trainer.module, videos, config.vae_kl, generator)
 
     trainer.run(loss_of)
 
@@ -87,6 +92,22 @@ def _single_frames(videos: np.ndarray, count: int, generator: torch.Generator) -
     rows = torch.randint(len(videos), (count,), generator=generator).numpy()
     frames = torch.randint(videos.shape[1], (count,), generator=generator).numpy()
     return np.stack([videos[row, frame : frame + 1] for row, frame in zip(rows, frames, strict=True)])
+
+
+def _moving_pieces(videos: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
+    """Squares of half the width, around pixels that change from first to last frame: most of a video stands still."""
+    rows = torch.randint(len(videos), (count,), generator=generator).numpy()
+    size = videos.shape[2] // 2
+    return np.stack([_moving_piece(videos[row], size, generator) for row in rows])
+
+
+def _moving_piece(video: np.ndarray, size: int, generator: torch.Generator) -> np.ndarray:
+    """A square (T, size, size, 3) of a video (T, H, W, 3) around a random pixel that changes."""
+    change = np.abs(video[-1].astype(np.int16) - video[0]).sum(-1)
+    weights = torch.from_numpy(change > MOVED).flatten().float() + 1e-6
+    pixel = int(torch.multinomial(weights, 1, generator=generator))
+    corner = [min(max(at - size // 2, 0), video.shape[1] - size) for at in divmod(pixel, video.shape[2])]
+    return video[:, corner[0] : corner[0] + size, corner[1] : corner[1] + size]
 
 
 def train_decoder(config: TinyConfig) -> None:
