@@ -23,11 +23,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench_rows import rows_of
 from experiments.compose import compose_config
 from experiments.errors import run_program
+from experiments.full_size.bench_rows import rows_of
+from experiments.full_size.random_weights import random_pipeline
 from experiments.plan import build_method, plan_request
-from experiments.random_weights import random_pipeline
 from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.taylorseer_lite import TaylorSeerLite
-from experiments.cache_rows import NUM_STEPS, methods
 from experiments.compose import compose_config
 from experiments.errors import run_program
-from experiments.full_size import without_weights
-from experiments.full_size_others import OTHERS
-from experiments.no_data import without_data
-from experiments.random_weights import FULL_SIZE
+from experiments.full_size.cache_rows import NUM_STEPS, methods
+from experiments.full_size.no_data import without_data
+from experiments.full_size.other_models import OTHERS
+from experiments.full_size.paper_models import without_weights
+from experiments.full_size.random_weights import FULL_SIZE
 from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import ModelConfig

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from experiments.full_size import flux, hunyuan_video, qwen_image, without_weights
-from experiments.paper_rows import FLUX, QWEN, ROWS, Row
-from experiments.video_rows import HUNYUAN, TEXT, VIDEO_ROWS
+from experiments.full_size.image_rows import FLUX, QWEN, ROWS, Row
+from experiments.full_size.paper_models import flux, hunyuan_video, qwen_image, without_weights
+from experiments.full_size.video_rows import HUNYUAN, TEXT, VIDEO_ROWS
 from meancache.flops import PipelineCosts, pipeline_costs
 
 TERA = 1e12

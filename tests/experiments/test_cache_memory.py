@@ -13,9 +13,9 @@ from baselines.fbcache import FBCache
 from baselines.taylorseer import TaylorSeer
 from experiments import cache_memory
 from experiments.cache_memory import most_kept, prepared, readable, schedule_of
-from experiments.cache_rows import methods
 from experiments.compose import compose_config
-from experiments.no_data import without_data
+from experiments.full_size.cache_rows import methods
+from experiments.full_size.no_data import without_data
 from meancache.protocols import Method
 from tests.baselines.test_matrix import CASES, METHODS, STEPS
 from tests.pipelines import HEADS, random_pipeline_of

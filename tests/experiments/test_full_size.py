@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from diffusers import AutoencoderKL, AutoencoderKLHunyuanVideo, AutoencoderKLQwenImage
 
-from experiments import bench_latency, random_weights
-from experiments.bench_rows import rows_of
+from experiments import bench_latency
 from experiments.compose import compose_config
-from experiments.full_size import flux, hunyuan_video, qwen_image, without_weights
+from experiments.full_size import random_weights
+from experiments.full_size.bench_rows import rows_of
+from experiments.full_size.paper_models import flux, hunyuan_video, qwen_image, without_weights
 from tests.pipelines import FAMILIES
 
 BILLIONS = {"flux": 11.901, "qwen_image": 20.430, "hunyuan_video": 12.821}  # parameters of the denoiser

@@ -4,9 +4,9 @@ import functools
 
 import pytest
 
+from experiments.full_size.image_rows import ROWS, fewest_steps
+from experiments.full_size.video_rows import HUNYUAN, VIDEO_ROWS
 from experiments.paper_flops import agrees, full_size_costs, main, tflops
-from experiments.paper_rows import ROWS, fewest_steps
-from experiments.video_rows import HUNYUAN, VIDEO_ROWS
 from meancache.flops import PipelineCosts
 
 SPECIFIED = {  # 10 steps of 50 full or 8, between them what the released code does; counted by torch

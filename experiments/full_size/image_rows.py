@@ -15,13 +15,14 @@ DiCache at 0.8, the 11 computed steps of DBCache at r=0.6, the branch that TeaCa
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import yaml
 
+from experiments.compose import CONF
+
 NUM_STEPS = 50
-TEACACHE = Path(__file__).parents[1] / "conf/calibration/flux-teacache.yaml"
+TEACACHE = CONF / "calibration/flux-teacache.yaml"
 
 Work = Mapping[str, float]
 Works = list[Work]  # one for each branch

@@ -10,7 +10,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import QwenEmbedRope
 from torch import Tensor, nn
 
-from experiments.full_size import flux, hunyuan_video, qwen_image, without_weights
+from experiments.full_size.paper_models import flux, hunyuan_video, qwen_image, without_weights
 from meancache.config import ModelConfig
 from meancache.pipelines import DTYPES
 

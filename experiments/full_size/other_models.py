@@ -17,7 +17,7 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 
-from experiments.random_weights import Inputs, Random
+from experiments.full_size.random_weights import Inputs, Random
 
 _WITHOUT = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from baselines.toca import ToCa
-from experiments.paper_rows import NUM_STEPS, Row, Work, Works, plain, taylorseer, total
+from experiments.full_size.image_rows import NUM_STEPS, Row, Work, Works, plain, taylorseer, total
 from meancache.protocols import Feature
 
 HUNYUAN = "HunyuanVideo"

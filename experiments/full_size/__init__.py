@@ -1,0 +1,1 @@
+"""Architectures of the real models at full size, and the rows of what is computed with them."""
