@@ -8,7 +8,7 @@ python -m experiments.bench_latency model=hunyuan_video weights=random runtime=g
 ``weights=random`` builds the full-size architecture without a download: what a step costs does not depend on what the
 weights are. Decisions of threshold methods do, so their NFE is that of noise; the column "of limit" compares with the
 speed-up that this NFE allows, num_steps / NFE, and that is what the table is about. MeanCache follows evenly spread
-nodes, with JVPs; its cost depends on their number alone.
+nodes, with JVPs; its cost depends on their number alone. One sample a call.
 """
 
 import json
@@ -26,14 +26,14 @@ from rich.table import Table
 from experiments.compose import compose_config
 from experiments.errors import run_program
 from experiments.full_size.bench_rows import rows_of
+from experiments.full_size.cache_rows import evenly
 from experiments.full_size.random_weights import random_pipeline
 from experiments.plan import build_method, plan_request
 from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig
-from meancache.method import Full, MeanCache
-from meancache.pipelines import load_pipeline, prepare
-from meancache.plan import Plan
+from meancache.method import Full
+from meancache.pipelines import load_pipeline, prepare, start_runtime
 from meancache.planner import PlanRequest
 from meancache.protocols import Method
 from meancache.schedule import Schedule
@@ -77,8 +77,7 @@ def _method(config: RunConfig, schedule: Schedule) -> Method:
     request = plan_request(config)
     if not isinstance(request, PlanRequest):
         return build_method(config, request)[0]
-    nodes = tuple(round(i * schedule.num_steps / request.budget) for i in range(request.budget))
-    return MeanCache(Plan(config.model.name, schedule, nodes, tuple(min(node, 2) for node in nodes)))
+    return evenly(config.model.name, schedule, request.budget)
 
 
 def measure(options: dict[str, str], overrides: Sequence[str]) -> list[Timing]:
@@ -87,6 +86,7 @@ def measure(options: dict[str, str], overrides: Sequence[str]) -> list[Timing]:
     first = compose_config([*overrides, *rows[0]])
     model, steps = first.model, first.model.num_steps
     if options.get("weights") == "random":
+        start_runtime(first.runtime)
         pipe, inputs = random_pipeline(model, first.runtime.device)
         pipe = prepare(pipe, model, first.runtime)
     else:
@@ -99,7 +99,9 @@ def measure(options: dict[str, str], overrides: Sequence[str]) -> list[Timing]:
         try:
             config = compose_config([*overrides, *row])
             timings.append(time_method(config, pipe, inputs, session.run.schedule, int(options.get("repeats", "3"))))
-        except ValueError as error:  # e.g. features inside compiled blocks, or nothing calibrated
+        except (ValueError, torch.cuda.OutOfMemoryError) as error:  # e.g. features inside compiled blocks
+            if row is rows[0]:
+                raise
             print(f"{' '.join(row)}: left out: {error}", file=sys.stderr)
     reference = timings[0].denoise_seconds
     return [

@@ -20,10 +20,12 @@ def one_line(error: BaseException, arguments: Sequence[str]) -> str | None:
         return _unknown_key(key.group(1), arguments) if key else text.split(" Config search path")[0]
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; if results go there, set output=<a folder you can write to>"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch for it
+        return f"{error} For less: runtime=gpu_offload, model.vae_tiling=true, calibrate.batch_size=1"
     return " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else None
 
 
-def run_program(main: Callable[[Sequence[str]], None]) -> None:
+def run_program(main: Callable[[list[str]], None]) -> None:
     """Call ``main`` with the command line's arguments; a mistake of the user's ends in one line and status 1."""
     try:
         main(sys.argv[1:])

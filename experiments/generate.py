@@ -99,7 +99,7 @@ def generate(config: RunConfig, method: Method, plan: Plan | None) -> Path:
     """Make what is missing of the run. Returns its folder; DONE is in it once all shards are."""
     log.info("%s", config.label)
     samples = {sample.name: sample for sample in samples_of(config)}
-    store = SampleStore(run_folder(config, plan), ".png")
+    store = SampleStore(run_folder(config, plan), ".png", copy=".mp4" if config.model.fps else "")
 
     def make(missing: list[str]) -> None:
         _describe(config, store.folder, plan)
@@ -134,10 +134,10 @@ def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Se
         flops = sample_flops(config, pipe, session)
         for sample, image in zip(batch, images):
             record = _record(sample, session, seconds, len(batch), flops)
+            video = b""
             if config.model.fps is not None:
-                record["num_frames"] = len(image)
-                write_atomic(store.payload(sample.name).with_suffix(".mp4"), mp4(image, config.model.fps))
-            store.put(sample.name, png(image), record)
+                record["num_frames"], video = len(image), mp4(image, config.model.fps)
+            store.put(sample.name, png(image), record, video)
 
 
 def call_pipeline(

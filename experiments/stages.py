@@ -10,7 +10,7 @@ from experiments.evaluate import evaluate
 from experiments.figures.grid import side_by_side
 from experiments.figures.plans import draw_plans
 from experiments.fit import fit
-from experiments.generate import generate, run_folder, samples_of
+from experiments.generate import generate, model_of, run_folder, samples_of
 from experiments.plan import build_method, plan_request
 from meancache.artifacts import make_folder, write_atomic
 from meancache.config import RunConfig
@@ -46,7 +46,7 @@ def run_stages(config: RunConfig) -> Outcome | None:
         return config.stage in ("all", stage)
 
     if config.stage == "fit":
-        check_weights(config.model)
+        check_weights(model_of(config))
         fit(config)
         return None
     request = _check_early(config)
@@ -74,7 +74,7 @@ def run_stages(config: RunConfig) -> Outcome | None:
 
 def _check_early(config: RunConfig) -> PlanRequest | Plan | None:
     """What can be known to fail is said before hours of work: weights, suites, metrics, the method's settings."""
-    check_weights(config.model)
+    check_weights(model_of(config))
     samples_of(config)
     find_metrics(config.metrics.names)
     request = plan_request(config)

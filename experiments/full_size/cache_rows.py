@@ -28,8 +28,8 @@ def methods(model: str, schedule: Schedule) -> dict[str, Method]:
     first = 1 if is_hunyuan else 3
     unscaled, unchanged = (0, 0, 0, 1, 0), (1.0, 1.0)
     return {
-        "MeanCache B=10": evenly(model, schedule, 10, "release"),
-        "MeanCache B=15": evenly(model, schedule, 15, "release"),
+        "MeanCache B=10": evenly(model, schedule, 10),
+        "MeanCache B=15": evenly(model, schedule, 15),
         "MeanCache B=15 rule=paper": evenly(model, schedule, 15, "paper"),
         "TaylorSeer lite O=2": TaylorSeerLite(5, first, order=2),
         "MagCache": MagCache(0.1, unchanged, max_skips=5),
@@ -49,7 +49,7 @@ def methods(model: str, schedule: Schedule) -> dict[str, Method]:
     }
 
 
-def evenly(model: str, schedule: Schedule, budget: int, rule: str) -> MeanCache:
+def evenly(model: str, schedule: Schedule, budget: int, rule: str = "release") -> MeanCache:
     """MeanCache whose computed steps are spread evenly, with the longest spans."""
     nodes = tuple(round(i * schedule.num_steps / budget) for i in range(budget))
     return MeanCache(Plan(model, schedule, nodes, tuple(min(max(node, 1), LONGEST_SPAN) for node in nodes), rule))

@@ -5,13 +5,13 @@ Needs the training's `output` folder: the checker is read (or trained) there, an
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from experiments.errors import run_program
 from experiments.tiny import checker as checking
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.gallery import sample, sheet
@@ -129,4 +129,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_program(main)

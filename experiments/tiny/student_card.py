@@ -4,7 +4,6 @@ Needs the teacher's training folder, where the checker is read (or trained).
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from diffusers import AutoModel
 from torch import Tensor
 
+from experiments.errors import run_program
 from experiments.tiny import checker as checking
 from experiments.tiny.card import load_pipeline, mean_psnr, render
 from experiments.tiny.config import TinyConfig, read_options
@@ -71,4 +71,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_program(main)

@@ -6,13 +6,13 @@ guidance: its velocity is the mean guided velocity of the teacher over that step
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from experiments.errors import run_program
 from experiments.tiny.card import hardware
 from experiments.tiny.config import TinyConfig, read_options
 from experiments.tiny.export import trained_transformer
@@ -65,7 +65,7 @@ def train_student(config: TinyConfig) -> Trainer:
 
     def loss_of(generator: torch.Generator) -> Tensor:
         clean, told = batches.draw(config.flow_batch, generator)
-        start, end = _steps(grids, len(clean), generator)
+        start, end = (sigmas.to(clean) for sigmas in _steps(grids, len(clean), generator))
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         latents = torch.lerp(clean, noise, spread(start, clean))
         with torch.no_grad():
@@ -140,4 +140,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_program(main)

@@ -4,12 +4,11 @@ Every stage writes a checkpoint under `output` and is skipped or resumed when th
 Options are `key=value`, see `experiments.tiny.config.TinyConfig`.
 """
 
-import sys
-
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
+from experiments.errors import run_program
 from experiments.tiny.config import STAGES, TinyConfig, read_options
 from experiments.tiny.export import export
 from experiments.tiny.flow import train_distil, train_flow, train_images
@@ -66,4 +65,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_program(main)

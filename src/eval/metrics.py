@@ -15,6 +15,8 @@ from eval.fidelity import psnr, ssim
 from eval.flicker import temporal_flickering
 from eval.perceptual import lpips, lpips_scorer, st_lpips, st_lpips_scorer
 
+FRAMES_AT_ONCE = 16  # of long videos, whose features would not fit at once
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,7 +62,8 @@ class Metric:
 
 def _against_reference(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Batch], Tensor]:
     def score(batch: Batch) -> Tensor:
-        frames = distance(batch.images.flatten(0, -4), batch.references.flatten(0, -4)).view(len(batch.prompts), -1)
+        both = (images.flatten(0, -4).split(FRAMES_AT_ONCE) for images in (batch.images, batch.references))
+        frames = torch.cat([distance(*some) for some in zip(*both)]).view(len(batch.prompts), -1)
         finite = frames.isfinite()  # the PSNR of an identical frame is not
         mean = frames.where(finite, 0).sum(dim=1) / finite.sum(dim=1)
         return mean.where(finite.any(dim=1), torch.inf)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 
@@ -156,7 +156,7 @@ def load_image(path: Path, *, sha256: str | None = None) -> Tensor:
     """
     try:
         content = path.read_bytes()
-        with Image.open(BytesIO(content)) as image:
+        with PngImageFile(BytesIO(content)) as image:  # Image.open refuses the strips of long videos
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, zlib.error) as error:
         raise ValueError(f"cannot read the picture {path} ({error}); run it again with stage=generate") from error

@@ -26,6 +26,7 @@ _COST_COLUMNS = {  # heading: field of Row, format
     "Speedup ↑": ("speedup", ".2f"),
     "Memory (MiB) ↓": ("peak_memory_mib", ".0f"),
 }
+_ONLY_IN_PAPERS = {"image_reward": "ImageReward ↑", "clip_score": "CLIP Score ↑", "vbench": "VBench (%) ↑"}
 _ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Memory (MiB) ↓")
 
 
@@ -65,6 +66,11 @@ class Table:
     def metrics(self) -> list[str]:
         """Names of the metric columns, in the order of the registry."""
         return [name for name in METRICS if any(name in row.metrics for row in self.rows)]
+
+    @property
+    def only_in_papers(self) -> list[str]:
+        """Names of scores that a paper has for some row and that are not computed here."""
+        return [name for name in _ONLY_IN_PAPERS if any(name in row.paper for row in self.rows)]
 
     @property
     def notes(self) -> list[str]:
@@ -132,11 +138,13 @@ class Table:
             write_atomic(folder / f"table.{suffix}", text)
 
     def _header(self) -> list[str]:
-        return ["Method", *_COST_COLUMNS, *(METRICS[name].heading for name in self.metrics)]
+        scores = (METRICS[name].heading for name in self.metrics)
+        return ["Method", *_COST_COLUMNS, *scores, *(_ONLY_IN_PAPERS[name] for name in self.only_in_papers)]
 
     def _cells(self, row: Row, *, bold: str) -> list[str]:
         cost = [_beside(row, name, _cost(row, name, form)) for name, form in _COST_COLUMNS.values()]
-        return [row.label, *cost, *(_beside(row, name, self._score(row, name, bold)) for name in self.metrics)]
+        scores = [_beside(row, name, self._score(row, name, bold)) for name in self.metrics]
+        return [row.label, *cost, *scores, *(_beside(row, name, "n/a") for name in self.only_in_papers)]
 
     def _score(self, row: Row, name: str, bold: str) -> str:
         """A cell; the best of a column of several scores is bold."""

@@ -136,10 +136,12 @@ class SampleStore:
     Attributes:
         folder: holds ``samples/``, ``records.jsonl`` and ``DONE``.
         suffix: of the payload files.
+        copy: suffix of a second file beside each, made of the same sample to look at, e.g. an MP4.
     """
 
     folder: Path
     suffix: str
+    copy: str = ""
 
     @property
     def samples(self) -> Path:
@@ -148,8 +150,10 @@ class SampleStore:
     def payload(self, name: str) -> Path:
         return self.samples / f"{name}{self.suffix}"
 
-    def put(self, name: str, payload: bytes, record: Mapping[str, Any]) -> None:
-        """Store one sample: payload first, then the record that makes it count."""
+    def put(self, name: str, payload: bytes, record: Mapping[str, Any], copy: bytes = b"") -> None:
+        """Store one sample: files first, then the record that makes it count."""
+        if self.copy:
+            write_atomic(self.samples / f"{name}{self.copy}", copy)
         write_atomic(self.payload(name), payload)
         file = str(self.payload(name).relative_to(self.folder))
         entry = {"sample": name, **record, "file": file, "sha256": checksum(payload)}
@@ -160,7 +164,7 @@ class SampleStore:
         try:
             entry = json.loads((self.samples / f"{name}.json").read_text())
             if entry["sha256"] == checksum(self.payload(name).read_bytes()):
-                return entry
+                return entry if not self.copy or (self.samples / f"{name}{self.copy}").exists() else None
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):

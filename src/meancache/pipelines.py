@@ -1,8 +1,9 @@
 """Load a diffusers pipeline from a model's configuration, once a process."""
 
 import gc
+from collections.abc import Mapping
 from dataclasses import asdict
-from inspect import getsource
+from inspect import getsource, signature
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +23,45 @@ def check_weights(model: ModelConfig) -> None:
     if folder.is_dir():
         if not (folder / "model_index.json").exists():
             raise ValueError(f"{model.path} is no diffusers model folder: it has no model_index.json. {model.weights}")
-    elif not model.download and not _in_hub_cache(model):
+    elif not model.download and not _in_hub_cache(model.path, "model_index.json", model.revision):
         raise ValueError(f"the weights {model.path!r} are neither a folder here nor in the hub cache. {model.weights}")
+    denoiser = model.transformer
+    if denoiser and not Path(denoiser).is_dir() and not model.download and not _in_hub_cache(denoiser, "config.json"):
+        raise ValueError(
+            f"the denoiser {denoiser!r} is neither a folder here nor in the hub cache; conf/model/{model.name}.yaml "
+            "says where to get it if it is known there (model.distilled)"
+        )
 
 
-def _in_hub_cache(model: ModelConfig) -> bool:
+def _in_hub_cache(repository: str, file: str, revision: str | None = None) -> bool:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return isinstance(try_to_load_from_cache(model.path, "model_index.json", revision=model.revision), str)
+        return isinstance(try_to_load_from_cache(repository, file, revision=revision), str)
     except HFValidationError:  # not even the form of a hub id
         return False
+
+
+def start_runtime(runtime: RuntimeConfig) -> None:
+    """Set torch's threads. Raises ValueError if the device is not there."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    if runtime.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"runtime.device={runtime.device}, but torch sees no GPU; set runtime.device=cpu")
 
 
 def load_pipeline(model: ModelConfig, runtime: RuntimeConfig) -> Any:
     """The pipeline, on its device and ready to be called.
 
     Raises:
-        ValueError: missing or damaged weights, unknown pipeline class, dtype or device, or what `prepare` refuses.
+        ValueError: missing or damaged weights, unknown pipeline class, argument of its call, dtype or device, or what
+            `prepare` refuses.
     """
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
+    start_runtime(runtime)
     for name, dtype in [("model.dtype", model.dtype), ("model.vae_dtype", model.vae_dtype or model.dtype)]:
         if dtype not in DTYPES:
             raise ValueError(f"{name} must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if runtime.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"runtime.device={runtime.device}, but torch sees no GPU; set runtime.device=cpu")
     check_weights(model)
     key = str((asdict(model), runtime.device, runtime.offload, runtime.compile, runtime.attention))
     if key not in _loaded:
@@ -64,31 +77,54 @@ def _load(model: ModelConfig) -> Any:
 
     if not hasattr(diffusers, model.pipeline):
         raise ValueError(f"diffusers {diffusers.__version__} has no pipeline {model.pipeline!r}")
+    kind = getattr(diffusers, model.pipeline)
+    if unknown := model.call.keys() - signature(kind.__call__).parameters.keys():
+        raise ValueError(f"a call of {model.pipeline} has no argument {', '.join(sorted(unknown))}: see model.call")
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     local = Path(model.path).is_dir()
     options = {} if local else {"revision": model.revision, "local_files_only": not model.download}
     dtypes = {"default": DTYPES[model.dtype], "vae": DTYPES[model.vae_dtype or model.dtype]}
     try:
-        parts = {"transformer": _load_denoiser(model)} if model.transformer else {}
-        pipe = getattr(diffusers, model.pipeline).from_pretrained(model.path, dtype=dtypes, **options, **parts)
+        parts = {"transformer": _load_denoiser(model, options)} if model.transformer else {}
+        pipe = kind.from_pretrained(model.path, dtype=dtypes, **options, **parts)
     except (OSError, ValueError) as error:
         raise ValueError(f"the weights {model.path!r} are damaged or incomplete: {error}. {model.weights}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def _load_denoiser(model: ModelConfig) -> Any:
+def _load_denoiser(model: ModelConfig, options: Mapping[str, Any]) -> Any:
     from diffusers import AutoModel
 
-    options = {} if Path(str(model.transformer)).is_dir() else {"local_files_only": not model.download}
+    folder, dtype = Path(str(model.transformer)), DTYPES[model.dtype]
+    own = {} if folder.is_dir() else {"local_files_only": not model.download}
     try:
-        return AutoModel.from_pretrained(model.transformer, dtype=DTYPES[model.dtype], **options)
-    except (OSError, ValueError) as error:
+        if folder.is_dir() and not (folder / "config.json").exists():
+            return _load_shards(model, folder, options).to(dtype)
+        return AutoModel.from_pretrained(model.transformer, dtype=dtype, **own)
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"cannot load the denoiser {model.transformer!r}: {error}. It must be a folder with weights and the "
-            "config.json of the model's own transformer, or a hub id (with model.download=true)"
+            f"cannot load the denoiser {model.transformer!r}: {error}. It must be a folder with the weights "
+            "(*.safetensors) of the model's own architecture, or a hub id (with model.download=true)"
         ) from error
+
+
+def _load_shards(model: ModelConfig, folder: Path, options: Mapping[str, Any]) -> Any:
+    """Bare weights, as some repositories of distilled denoisers hold them, in the model's own architecture."""
+    import diffusers
+    from accelerate import init_empty_weights
+    from safetensors.torch import load_file
+
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        raise ValueError("there are no *.safetensors in it")
+    index = getattr(diffusers, model.pipeline).load_config(model.path, **options)
+    kind = getattr(diffusers, index["transformer"][1])
+    with init_empty_weights():
+        denoiser = kind.from_config(kind.load_config(model.path, subfolder="transformer", **options))
+    denoiser.load_state_dict({name: t for shard in shards for name, t in load_file(shard).items()}, assign=True)
+    return denoiser.eval()
 
 
 def prepare(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:

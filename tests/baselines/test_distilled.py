@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from baselines.distilled import Distilled
 from experiments.compose import compose_config
-from experiments.generate import model_identity
+from experiments.generate import model_identity, model_of
 from experiments.stages import run_stages
 from meancache.config import RunConfig
 from meancache.pipelines import load_pipeline
@@ -68,8 +69,30 @@ def test_other_weights_are_another_model(student):
     assert "transformer" not in model_identity(compose_config())
 
 
+def test_bare_weights_in_pieces_are_read_in_the_models_own_architecture(student, tmp_path):
+    weights = load_file(next(student.glob("*.safetensors")))
+    bare, names = tmp_path / "bare", sorted(weights)
+    bare.mkdir()
+    for k in range(2):
+        save_file({name: weights[name] for name in names[k::2]}, bare / f"part-{k}.safetensors")
+    runtime = compose_config().runtime
+    read, whole = (load_pipeline(compose_config([f"model.transformer={f}"]).model, runtime) for f in (bare, student))
+    state, expected = read.transformer.state_dict(), whole.transformer.state_dict()
+    assert state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
+    (bare / "part-1.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"(?s)cannot load the denoiser .*Missing key"):
+        load_pipeline(compose_config([f"model.transformer={bare}"]).model, runtime)
+
+
+def test_arguments_that_the_pipeline_does_not_take_are_named(student):
+    with pytest.raises(ValueError, match="a call of FluxPipeline has no argument cfg: see model.call"):
+        load_pipeline(model_of(small(student, "+method.call.cfg=1")), compose_config().runtime)
+
+
 def test_a_missing_denoiser_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="name its folder with model.distilled"):
         Distilled(num_steps=3)
-    with pytest.raises(ValueError, match=r"cannot load the denoiser .*config\.json"):
+    with pytest.raises(ValueError, match=r"cannot load the denoiser .*there are no \*\.safetensors"):
         run_stages(small(tmp_path, f"output={tmp_path / 'output'}"))
+    with pytest.raises(ValueError, match="'nowhere' is neither a folder here nor in the hub cache"):
+        run_stages(small(Path("nowhere"), f"output={tmp_path / 'output'}"))

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from eval import metrics as registry
+from eval.fidelity import ssim
 from eval.metrics import METRICS, Batch, find_metrics
 
 
@@ -30,6 +32,21 @@ def test_a_video_scores_the_mean_of_its_frames(name, videos, add_noise):
     scores = metric.score(Batch(noisy, videos, ("a", "b")))
     frames = [metric.score(Batch(noisy[:, k], videos[:, k], ("a", "b"))) for k in range(4)]
     torch.testing.assert_close(scores, torch.stack(frames).mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def test_the_frames_of_a_long_video_are_scored_a_few_at_a_time(videos, add_noise, monkeypatch):
+    seen = []
+
+    def watched(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return ssim(images, references)
+
+    monkeypatch.setattr(registry, "FRAMES_AT_ONCE", 3)
+    batch = Batch(add_noise(videos, 0.1), videos, ("a", "b"))
+    scores = registry._against_reference(watched)(batch)
+    assert seen == [3, 3, 2]
+    monkeypatch.undo()
+    torch.testing.assert_close(scores, METRICS["ssim"].score(batch), rtol=1e-5, atol=1e-6)
 
 
 def test_an_identical_frame_is_left_out_of_a_videos_psnr(videos, add_noise):

@@ -41,6 +41,14 @@ def test_a_papers_values_stand_beside_ours():
     assert "(" not in "".join(cells["Original, 50 steps"][1:])
 
 
+def test_scores_that_only_the_paper_has_are_shown_as_its_own():
+    table = Table((replace(REFERENCE, paper={"image_reward": 1.18}), FAST))
+    cells = _cells(table)
+    assert cells["Method"][-1] == "ImageReward ↑"
+    assert cells["Original, 50 steps"][-1] == "n/a (1.18)" and cells["MeanCache (B=10)"][-1] == "n/a"
+    assert "ImageReward" not in Table((REFERENCE, FAST)).to_markdown()
+
+
 def test_lower_is_better_where_it_is_and_a_lone_score_is_not_bold():
     worse, better = replace(FAST, metrics={"st_lpips": 0.3}), replace(FEWER, metrics={"st_lpips": 0.1})
     assert _cells(Table((worse, better)))["Fewer steps [10]"][-1] == "**0.1000**"

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from diffusers import AutoencoderKL, AutoencoderKLHunyuanVideo, AutoencoderKLQwenImage
 
 from experiments import bench_latency
@@ -70,6 +71,17 @@ def test_the_bench_times_the_rows_of_a_models_table_on_random_weights(name, smal
     assert left_out == (name == "flux")  # LeMiCa's list is for 50 steps
     assert [row["nfe"] for row in content["rows"]][:2] == [26, 15]
     assert all(row["vae_seconds"] > 0 for row in content["rows"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_clear_error():
+    with pytest.raises(ValueError, match="torch sees no GPU"):
+        bench_latency.main(["model=flux", "weights=random", "runtime=gpu"])
+
+
+def test_the_row_that_all_are_compared_with_is_not_left_out():
+    with pytest.raises(ValueError, match="budget must be a whole number"):
+        bench_latency.main(["rows=method=meancache budget=0;method=full"])
 
 
 def test_a_model_whose_architecture_is_not_written_down_is_refused():

@@ -44,6 +44,15 @@ def test_damaged_samples_and_only_those_are_made_again(tmp_path, caplog):
     assert "damaged" in caplog.text
 
 
+def test_a_lost_copy_to_look_at_is_made_again(tmp_path):
+    store = SampleStore(tmp_path, ".png", copy=".mp4")
+    make_folder(store.samples)
+    store.put("0-0", b"strip", {}, b"video")
+    assert store.record("0-0") is not None
+    (tmp_path / "samples" / "0-0.mp4").unlink()
+    assert store.record("0-0") is None
+
+
 def test_done_is_written_when_all_shards_are(tmp_path):
     store, made = SampleStore(tmp_path, ".bin"), []
     assert not fill(store, NAMES, make_into(store, made), (0, 2))
