@@ -97,17 +97,21 @@ def _single_frames(videos: np.ndarray, count: int, generator: torch.Generator) -
 def _moving_pieces(videos: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
     """Squares of half the width, around pixels that change from first to last frame: most of a video stands still."""
     rows = torch.randint(len(videos), (count,), generator=generator).numpy()
-    size = videos.shape[2] // 2
-    return np.stack([_moving_piece(videos[row], size, generator) for row in rows])
+    pieces = []
+    for video in videos[rows]:
+        top, left, size = _moving_square(video, generator)
+        pieces.append(video[:, top : top + size, left : left + size])
+    return np.stack(pieces)
 
 
-def _moving_piece(video: np.ndarray, size: int, generator: torch.Generator) -> np.ndarray:
-    """A square (T, size, size, 3) of a video (T, H, W, 3) around a random pixel that changes."""
+def _moving_square(video: np.ndarray, generator: torch.Generator, cell: int = 1) -> tuple[int, int, int]:
+    """Top, left and size of a square around a random pixel that changes, in cells of so many pixels."""
     change = np.abs(video[-1].astype(np.int16) - video[0]).sum(-1)
     weights = torch.from_numpy(change > MOVED).flatten().float() + 1e-6
     pixel = int(torch.multinomial(weights, 1, generator=generator))
-    corner = [min(max(at - size // 2, 0), video.shape[1] - size) for at in divmod(pixel, video.shape[2])]
-    return video[:, corner[0] : corner[0] + size, corner[1] : corner[1] + size]
+    size, end = video.shape[1] // cell // 2, video.shape[1] // cell
+    top, left = (min(max(at // cell - size // 2, 0), end - size) for at in divmod(pixel, video.shape[2]))
+    return top, left, size
 
 
 def train_decoder(config: TinyConfig) -> None:
@@ -116,15 +120,33 @@ def train_decoder(config: TinyConfig) -> None:
     cache = torch.load(latents_file(config), weights_only=True)
     share = config.vae_batch // world()[1]
 
-    def loss_of(generator: torch.Generator) -> Tensor:
+    def batch(generator: torch.Generator) -> tuple[np.ndarray, Tensor]:
+        if config.is_video and trainer.progress < config.vae_pieces:
+            rows = torch.randint(len(pictures), (share * PIECES,), generator=generator).numpy()
+            return _moving_pairs(pictures[rows], cache["latents"][rows], generator)
         rows = torch.randint(len(pictures), (share,), generator=generator).numpy()
-        latents = cache["latents"][rows].float() / cache["scaling_factor"] + cache["shift_factor"]
+        return pictures[rows], cache["latents"][rows]
+
+    def loss_of(generator: torch.Generator) -> Tensor:
+        wanted, latents = batch(generator)
+        latents = latents.float() / cache["scaling_factor"] + cache["shift_factor"]
         latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
         decoded = family(config).decode(trainer.module, latents.to(config.device))
-        error = decoded - to_tensor(pictures[rows]).to(config.device)
+        error = decoded - to_tensor(wanted).to(config.device)
         return error.abs().mean() + 2 * (error**2).mean()
 
     trainer.run(loss_of)
+
+
+def _moving_pairs(videos: np.ndarray, latents: Tensor, generator: torch.Generator) -> tuple[np.ndarray, Tensor]:
+    """Squares where something moves, of videos (B, T, H, W, 3) and of their latents (B, C, t, h, w); half as wide."""
+    cell = videos.shape[2] // latents.shape[-1]
+    pixels, codes = [], []
+    for video, code in zip(videos, latents, strict=True):
+        top, left, size = _moving_square(video, generator, cell)
+        codes.append(code[..., top : top + size, left : left + size])
+        pixels.append(video[:, cell * top : cell * (top + size), cell * left : cell * (left + size)])
+    return np.stack(pixels), torch.stack(codes)
 
 
 def load_vae(config: TinyConfig) -> Any:
