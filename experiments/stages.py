@@ -67,7 +67,10 @@ def run_stages(config: RunConfig) -> Outcome | None:
         if not all((folder / "DONE").exists() for folder in (outcome.run, outcome.reference)):
             return None
     if wanted("evaluate"):
-        evaluate(outcome.run, outcome.reference, config.metrics.names, device=config.runtime.device)
+        names, device = config.metrics.names, config.runtime.device
+        evaluate(outcome.run, outcome.reference, names, device=device)
+        if alone := [metric.name for metric in find_metrics(names) if not metric.needs_reference]:
+            evaluate(outcome.reference, outcome.reference, alone, device=device)
         _draw(outcome, plan)
     return outcome if config.stage in ("all", "evaluate", "tabulate") else None
 
