@@ -45,8 +45,9 @@ def evaluate(
     wanted = find_metrics(metrics)
     pairs = pair_records(run, reference)
     if run == reference:
-        log.info("%s is the reference run: there is nothing to compare it with", run.name)
         wanted = [metric for metric in wanted if not metric.needs_reference]
+        if not wanted:
+            log.info("%s is the reference run: there is nothing to compare it with", run.name)
     origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
     known = _known_scores(run, origin)
     fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]
