@@ -23,7 +23,7 @@ MODELS: dict[str, dict[str, object]] = {
         "num_single_layers": 0,
         "text_minutes": 21.0,
         "vae_minutes": 45.0,
-        "flow_minutes": 160.0,
+        "flow_minutes": 140.0,
         "decoder_minutes": 8.0,
     },
     "tiny_hunyuan": {
