@@ -56,6 +56,8 @@ def export(config: TinyConfig) -> None:
     assemble(config).to(torch.float16).save_pretrained(fresh, safe_serialization=True)
     for part in family(config).texts:
         _load_as_float32(fresh / part.module / "config.json")
+    for path in fresh.rglob("tokenizer_config.json"):
+        _forget_origin(path)
     for path in fresh.rglob("*.safetensors"):
         path.chmod(0o644)  # they are written for the owner only
     for name in KEPT:
@@ -73,3 +75,10 @@ def _load_as_float32(path: Path) -> None:
     for config in (content, *(part for part in content.values() if isinstance(part, dict) and "dtype" in part)):
         config["dtype"] = "float32"
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _forget_origin(path: Path) -> None:
+    """Transformers notes that a tokenizer came from a local folder."""
+    content = json.loads(path.read_text())
+    kept = {key: value for key, value in content.items() if key not in ("is_local", "local_files_only")}
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
