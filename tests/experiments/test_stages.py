@@ -154,6 +154,14 @@ def test_a_threshold_is_searched_for_the_asked_number_of_steps(output, caplog):
         with_matched_threshold(compose_raw([*SMALL, "match_nfe=5"]))
 
 
+@pytest.mark.parametrize(("guided", "calls"), [([], 2), (["model.call.negative_prompt=null"], 1)])
+def test_true_guidance_costs_two_calls_a_computed_step_and_can_be_left_out(output, guided, calls):
+    outcome = run(output, "model=tiny_qwen", *MEANCACHE, *guided)
+    for folder, nfe in ((outcome.run, 4), (outcome.reference, 8)):
+        assert [(record["nfe"], record["denoiser_calls"]) for record in records(folder)] == [(nfe, calls * nfe)] * 2
+    assert 5 < json.loads((outcome.run / "metrics.json").read_text())["metrics"]["psnr"]["value"] < 80
+
+
 def test_flops_count_what_was_computed(outcome):
     run, reference = (records(folder)[0]["flops"] for folder in (outcome.run, outcome.reference))
     assert run["denoiser"] == pytest.approx(reference["denoiser"] / 2)
