@@ -36,11 +36,11 @@ MODELS: dict[str, dict[str, object]] = {
         "text_steps": 3_700,
         "vae_batch": 4,
         "vae_minutes": 115.0,
-        "images_minutes": 30.0,
-        "flow_minutes": 60.0,
+        "images_minutes": 130.0,
+        "flow_minutes": 90.0,
         "sigma_logit_mean": 1.2,
         "distil_max_guidance": 7.0,
-        "decoder_minutes": 8.0,
+        "decoder_minutes": 40.0,
     },
 }
 STAGES = ("all", "pictures", "text", "vae", "latents", "images", "flow", "distil", "decoder", "export")
