@@ -54,13 +54,15 @@ def show(table: Table, folder: Path) -> None:
 
 
 def publish(outcomes: Sequence[Outcome], folder: Path, target: Path) -> None:
-    """Copy what is worth committing: tables, pictures, hardware and versions, and the scores of every sample."""
+    """Copy what is worth committing: tables, pictures, hardware and versions, plans, and the scores of every sample."""
     make_folder(target / "metrics")
     for source in (*folder.glob("table.*"), *folder.glob("*.png")):
         copyfile(source, target / source.name)
     copyfile(outcomes[0].reference / "env.json", target / "env.json")
     for outcome in outcomes:
         copyfile(outcome.run / "metrics.json", target / "metrics" / f"{outcome.run.name}.json")
+        if (outcome.run / "plan.json").exists():
+            copyfile(outcome.run / "plan.json", make_folder(target / "plans") / f"{outcome.run.name}.json")
     log.info("published: %s", target)
 
 

@@ -13,7 +13,8 @@ from experiments.calibrate import calibration_folder, load_map
 from experiments.compose import compose_config, compose_raw
 from experiments.match import with_matched_threshold
 from experiments.stages import run_stages
-from experiments.tabulate import make_table
+from experiments.tabulate import make_table, publish
+from meancache.plan import Plan
 
 SMALL = [
     "model.num_steps=8",
@@ -86,6 +87,15 @@ def test_the_table_holds_reference_and_run(outcome, output):
     assert [row.nfe for row in table.rows] == [8, 4, 4]
     assert table.rows[0].reference
     assert {"table.md", "table.csv", "table.json"} <= {path.name for path in output.iterdir()}
+
+
+def test_what_is_published_stands_for_itself(outcome, output, tmp_path):
+    make_table([outcome], ["psnr", "ssim"], tmp_path / "table")
+    publish([outcome], tmp_path / "table", tmp_path / "published")
+    files = {str(path.relative_to(tmp_path / "published")) for path in (tmp_path / "published").rglob("*.*")}
+    name = f"{outcome.run.name}.json"
+    assert {"table.md", "table.csv", "table.json", "env.json", f"metrics/{name}", f"plans/{name}"} == files
+    assert Plan.load(tmp_path / "published" / "plans" / name).budget == 4
 
 
 def test_budget_of_all_steps_gives_the_reference_pictures(output):
