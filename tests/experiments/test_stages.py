@@ -172,6 +172,14 @@ def test_true_guidance_costs_two_calls_a_computed_step_and_can_be_left_out(outpu
     assert 5 < json.loads((outcome.run / "metrics.json").read_text())["metrics"]["psnr"]["value"] < 80
 
 
+def test_one_teacache_state_for_both_branches_loses_the_picture_and_one_for_each_keeps_it(output):
+    teacache = ["model=tiny_qwen", "model.num_steps=12", "method=teacache", "threshold=0.6"]
+    one, each = (run(output, *teacache, f"shared={shared}") for shared in ("true", "false"))
+    scores = [json.loads((o.run / "metrics.json").read_text())["metrics"]["psnr"]["value"] for o in (one, each)]
+    assert scores[0] < 30 < 38 < scores[1]
+    assert all(record["nfe"] < 12 for o in (one, each) for record in records(o.run))
+
+
 def test_flops_count_what_was_computed(outcome):
     run, reference = (records(folder)[0]["flops"] for folder in (outcome.run, outcome.reference))
     assert run["denoiser"] == pytest.approx(reference["denoiser"] / 2)
