@@ -29,7 +29,7 @@ def measure(config: TinyConfig) -> list[dict[str, Any]]:
     prompts = [entry["prompt"] for entry in entries]
     checker, pipe = checking.train_checker(config), load_pipeline(config)
     pictures = {(TEACHER, steps): render(pipe, prompts, config, steps=steps) for steps in (50, *GRIDS)}
-    pipe.transformer = AutoModel.from_pretrained(student_folder(config))
+    pipe.transformer = AutoModel.from_pretrained(str(student_folder(config)))
     pictures |= {(STUDENT, steps): render(pipe, prompts, config, steps=steps, guidance=1.0) for steps in GRIDS}
     reference = pictures[TEACHER, 50]
 

@@ -235,6 +235,19 @@ def test_a_students_card_is_filled_in(tmp_path: Path) -> None:
     assert "| student | 15 | 15 | 25.0% | 21.30 |" in text
 
 
+def test_a_student_is_measured_beside_its_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student_card, "GRIDS", (5,))
+    monkeypatch.setattr(student_card, "load_suite", lambda name: suites.load_suite(name)[:2])
+    monkeypatch.setattr(checker, "train_checker", lambda config: checker.Checker().eval())
+    full, few, student = student_card.measure(read_options(["model=tiny_qwen"]))
+    assert [(row["denoiser"], row["steps"], row["calls"]) for row in (full, few, student)] == [
+        ("teacher", 50, 100),
+        ("teacher", 5, 10),
+        ("student", 5, 5),
+    ]
+    assert full["psnr"] is None and few["psnr"] > 25 and 15 < student["psnr"] < 40
+
+
 def test_a_students_grids_are_the_pipelines(micro_qwen: TinyConfig) -> None:
     pipe = QwenImagePipeline.from_pretrained(micro_qwen.export_to)
     pipe.set_progress_bar_config(disable=True)
