@@ -77,7 +77,8 @@ def train_vae(config: TinyConfig) -> None:
         if config.is_video and trainer.progress < config.vae_stills:
             return _single_frames(pictures, share * STILLS, generator)
         if config.is_video and trainer.progress < config.vae_stills + config.vae_pieces:
-            return _moving_pieces(pictures, share * PIECES, generator)
+            rows = torch.randint(len(pictures), (share * PIECES,), generator=generator).numpy()
+            return _moving_pieces(pictures[rows], generator)[0]
         return pictures[torch.randint(len(pictures), (share,), generator=generator).numpy()]
 
     def loss_of(generator: torch.Generator) -> Tensor:
@@ -94,17 +95,23 @@ def _single_frames(videos: np.ndarray, count: int, generator: torch.Generator) -
     return np.stack([videos[row, frame : frame + 1] for row, frame in zip(rows, frames, strict=True)])
 
 
-def _moving_pieces(videos: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
-    """Squares of half the width, around pixels that change from first to last frame: most of a video stands still."""
-    rows = torch.randint(len(videos), (count,), generator=generator).numpy()
-    pieces = []
-    for video in videos[rows]:
-        top, left, size = _moving_square(video, generator)
-        pieces.append(video[:, top : top + size, left : left + size])
-    return np.stack(pieces)
+def _moving_pieces(
+    videos: np.ndarray, generator: torch.Generator, cell: int = 1
+) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """A square of half the width of each video (B, T, H, W, 3), where something moves: most of a video stands still.
+
+    Returns:
+        The squares, and top, left and size of each in cells of so many pixels.
+    """
+    squares = [_moving_square(video, generator, cell) for video in videos]
+    pieces = [
+        video[:, cell * top : cell * (top + size), cell * left : cell * (left + size)]
+        for video, (top, left, size) in zip(videos, squares, strict=True)
+    ]
+    return np.stack(pieces), squares
 
 
-def _moving_square(video: np.ndarray, generator: torch.Generator, cell: int = 1) -> tuple[int, int, int]:
+def _moving_square(video: np.ndarray, generator: torch.Generator, cell: int) -> tuple[int, int, int]:
     """Top, left and size of a square around a random pixel that changes, in cells of so many pixels."""
     change = np.abs(video[-1].astype(np.int16) - video[0]).sum(-1)
     weights = torch.from_numpy(change > MOVED).flatten().float() + 1e-6
@@ -139,14 +146,13 @@ def train_decoder(config: TinyConfig) -> None:
 
 
 def _moving_pairs(videos: np.ndarray, latents: Tensor, generator: torch.Generator) -> tuple[np.ndarray, Tensor]:
-    """Squares where something moves, of videos (B, T, H, W, 3) and of their latents (B, C, t, h, w); half as wide."""
-    cell = videos.shape[2] // latents.shape[-1]
-    pixels, codes = [], []
-    for video, code in zip(videos, latents, strict=True):
-        top, left, size = _moving_square(video, generator, cell)
-        codes.append(code[..., top : top + size, left : left + size])
-        pixels.append(video[:, cell * top : cell * (top + size), cell * left : cell * (left + size)])
-    return np.stack(pixels), torch.stack(codes)
+    """Moving pieces of videos, and the same pieces of their latents (B, C, t, h, w)."""
+    pieces, squares = _moving_pieces(videos, generator, videos.shape[2] // latents.shape[-1])
+    codes = [
+        code[..., top : top + size, left : left + size]
+        for code, (top, left, size) in zip(latents, squares, strict=True)
+    ]
+    return pieces, torch.stack(codes)
 
 
 def load_vae(config: TinyConfig) -> Any:

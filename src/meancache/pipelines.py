@@ -86,7 +86,7 @@ def _load(model: ModelConfig) -> Any:
     options = {} if local else {"revision": model.revision, "local_files_only": not model.download}
     dtypes = {"default": DTYPES[model.dtype], "vae": DTYPES[model.vae_dtype or model.dtype]}
     try:
-        parts = {"transformer": _load_denoiser(model, options)} if model.transformer else {}
+        parts = {"transformer": _load_denoiser(model, kind, options)} if model.transformer else {}
         pipe = kind.from_pretrained(model.path, dtype=dtypes, **options, **parts)
     except (OSError, ValueError) as error:
         raise ValueError(f"the weights {model.path!r} are damaged or incomplete: {error}. {model.weights}") from error
@@ -94,14 +94,14 @@ def _load(model: ModelConfig) -> Any:
     return pipe
 
 
-def _load_denoiser(model: ModelConfig, options: Mapping[str, Any]) -> Any:
+def _load_denoiser(model: ModelConfig, pipeline: Any, options: Mapping[str, Any]) -> Any:
     from diffusers import AutoModel
 
     folder, dtype = Path(str(model.transformer)), DTYPES[model.dtype]
     own = {} if folder.is_dir() else {"local_files_only": not model.download}
     try:
         if folder.is_dir() and not (folder / "config.json").exists():
-            return _load_shards(model, folder, options).to(dtype)
+            return _load_shards(model, pipeline, folder, options).to(dtype)
         return AutoModel.from_pretrained(model.transformer, dtype=dtype, **own)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
@@ -110,7 +110,7 @@ def _load_denoiser(model: ModelConfig, options: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _load_shards(model: ModelConfig, folder: Path, options: Mapping[str, Any]) -> Any:
+def _load_shards(model: ModelConfig, pipeline: Any, folder: Path, options: Mapping[str, Any]) -> Any:
     """Bare weights, as some repositories of distilled denoisers hold them, in the model's own architecture."""
     import diffusers
     from accelerate import init_empty_weights
@@ -119,7 +119,7 @@ def _load_shards(model: ModelConfig, folder: Path, options: Mapping[str, Any]) -
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise ValueError("there are no *.safetensors in it")
-    index = getattr(diffusers, model.pipeline).load_config(model.path, **options)
+    index = pipeline.load_config(model.path, **options)
     kind = getattr(diffusers, index["transformer"][1])
     with init_empty_weights():
         denoiser = kind.from_config(kind.load_config(model.path, subfolder="transformer", **options))
