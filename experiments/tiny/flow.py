@@ -5,7 +5,6 @@ sigma (times the model's clock), guidance as an input where the model has one. A
 """
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from experiments.tiny.config import TinyConfig
 from experiments.tiny.loop import Fit, Trainer, world
 from experiments.tiny.models import Conditions, family
 from experiments.tiny.pictures import training_scenes
-from experiments.tiny.text import Prompts
+from experiments.tiny.text import Prompts, caption_batch
 from experiments.tiny.vae import latents_file
 
 IDENTITY_AT_START = ("norm.linear", "norm1.linear", "norm1_context.linear", "img_mod.1", "txt_mod.1")
@@ -43,12 +42,11 @@ class Batches:
         Args:
             count: B of them.
             generator: Source of all choices.
-            stills: Of videos, the first frames as pictures, with captions that name no motion.
+            stills: Of videos, the first frames as pictures. Captions name the motion: it says where things start.
         """
         rows = torch.randint(len(self.latents), (count,), generator=generator).tolist()
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
-        scenes = [replace(self.scenes[row], motion="") if stills else self.scenes[row] for row in rows]
-        texts = [caption(scene, rng).text for scene in scenes]
+        texts = [caption(self.scenes[row], rng).text for row in rows]
         texts = [self.family.nothing if rng.random() < self.config.caption_dropout else text for text in texts]
         latents = (self.latents[rows, :, :1] if stills else self.latents[rows]).float()
         return self.family.pack(latents).to(self.config.device), self.prompts(texts)
@@ -83,6 +81,20 @@ def start_as_identity(transformer: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def start_as_whitening(layer: nn.Linear, states: Tensor) -> None:
+    """Let a layer start by whitening the states (N, D) it reads.
+
+    Inner states of a language model say what a word is 500 times louder than what it belongs to; a denoiser that starts
+    from them as they are learns colours and places, but not shapes.
+    """
+    values, vectors = torch.linalg.eigh(torch.cov(states.T.double()))
+    whitening = (vectors / values.clamp(min=1e-4).sqrt()).to(states)
+    with torch.no_grad():
+        nn.init.orthogonal_(layer.weight)
+        layer.weight.copy_(layer.weight @ whitening.T)
+        layer.bias.copy_(-layer.weight @ states.mean(0))
+
+
 def noisy(config: TinyConfig, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Points on straight paths from data to noise: (latents, sigmas (B,), velocity = noise - data)."""
     normal = torch.randn(len(clean), generator=generator)
@@ -106,7 +118,15 @@ def images_trainer(config: TinyConfig) -> Trainer:
     torch.manual_seed(config.seed)
     transformer = family(config).build_transformer(config)
     start_as_identity(transformer)
+    if layer := family(config).whitens:
+        start_as_whitening(transformer.get_submodule(layer), _states_of_words(config))
     return Trainer(transformer, _fit(config, "images", config.flow_lr), config.folder, config.device)
+
+
+def _states_of_words(config: TinyConfig) -> Tensor:
+    """What the denoiser reads of 1000 captions, word by word (N, D)."""
+    told = Prompts(config)(caption_batch(1000, config.seed, config.is_video)[0])
+    return told["encoder_hidden_states"][told["encoder_attention_mask"].bool()].cpu()
 
 
 def flow_trainer(config: TinyConfig) -> Trainer:
@@ -137,7 +157,7 @@ def _fit(config: TinyConfig, name: str, lr: float) -> Fit:
 
 
 def train_images(config: TinyConfig) -> None:
-    """Regress the velocity of single frames: a third of the tokens, and all but the motion to be learned."""
+    """Regress the velocity of first frames: a third of the tokens, and all but the motion to be learned."""
     _train_velocity(config, images_trainer(config), stills=True)
 
 

@@ -169,4 +169,5 @@ HUNYUAN = Family(
     layout=lambda side, device: {},
     pack=lambda latents: latents,
     clock=1000.0,
+    whitens="context_embedder.proj_in",
 )

@@ -60,6 +60,7 @@ class Family:
         layout: (patches a side, device) to the denoiser's arguments that say where tokens stand.
         pack: Latents (B, C, [t,] h, w) to what the denoiser takes.
         clock: Timestep (and guidance input) that the denoiser reads for a noise level (and a scale) of one.
+        whitens: Linear layer of the denoiser that reads states which no norm has scaled; it starts by whitening them.
     """
 
     pipeline: Any
@@ -79,6 +80,7 @@ class Family:
     layout: Callable[[int, str], Conditions]
     pack: Callable[[Tensor], Tensor]
     clock: float = 1.0
+    whitens: str = ""
 
 
 def family(config: TinyConfig) -> Family:

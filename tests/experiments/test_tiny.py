@@ -14,6 +14,7 @@ from experiments.tiny import (
     captions,
     card,
     checker,
+    flow,
     hunyuan,
     judge,
     pictures,
@@ -335,6 +336,16 @@ def test_hunyuan_trains_on_first_frames_before_videos(micro_hunyuan: TinyConfig)
     assert set(told) == {"encoder_hidden_states", "encoder_attention_mask", "pooled_projections"}
     steps = {name: torch.load(micro_hunyuan.folder / f"{name}.pt", weights_only=True)["step"] for name in STAGES_SEEN}
     assert steps == dict.fromkeys(STAGES_SEEN, 2)
+
+
+def test_a_denoiser_starts_by_hearing_all_its_text_states_say_equally_loud(micro_hunyuan: TinyConfig) -> None:
+    loud = torch.randn(400, 16, generator=torch.Generator().manual_seed(0)) * torch.logspace(1, -1.5, 16) + 3
+    layer = nn.Linear(16, 16)
+    flow.start_as_whitening(layer, loud)
+    torch.testing.assert_close(torch.cov(layer(loud).T), torch.eye(16), atol=1e-3, rtol=0)
+    torch.testing.assert_close(layer(loud).mean(0), torch.zeros(16), atol=1e-3, rtol=0)
+    transformer = family(micro_hunyuan).build_transformer(micro_hunyuan)
+    assert isinstance(transformer.get_submodule(family(micro_hunyuan).whitens), nn.Linear)
 
 
 def test_drawn_motions_move_as_they_are_called() -> None:
