@@ -1,4 +1,4 @@
-"""Latency, speed-up and memory of every method on one machine, side by side.
+"""Latency, speed-up and memory of methods on one machine, side by side.
 
 python -m experiments.bench_latency                                     the embedded model, on this CPU
 python -m experiments.bench_latency model=flux weights=random runtime=gpu [runtime.compile=true] [publish=<folder>]

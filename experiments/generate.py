@@ -24,7 +24,7 @@ from meancache.artifacts import (
 from meancache.config import ModelConfig, RunConfig
 from meancache.flops import pipeline_costs
 from meancache.media import mp4, png
-from meancache.pipelines import load_pipeline
+from meancache.pipelines import load_pipeline, start_runtime
 from meancache.plan import Plan
 from meancache.progress import track
 from meancache.prompts import Sample, identity_of, in_batches, load_prompts
@@ -102,6 +102,7 @@ def generate(config: RunConfig, method: Method, plan: Plan | None) -> Path:
     store = SampleStore(run_folder(config, plan), ".png", copy=".mp4" if config.model.fps else "")
 
     def make(missing: list[str]) -> None:
+        start_runtime(config.runtime)  # before its threads are told
         _describe(config, store.folder, plan)
         _generate(config, method, store, [samples[name] for name in missing])
 

@@ -34,7 +34,10 @@ def with_matched_threshold(config: DictConfig) -> RunConfig:
         ValueError: match_nfe with a method that has no threshold.
     """
     run_config = parse_config(config)
-    if run_config.match_nfe is None or run_config.model.thresholds == "given":
+    if run_config.match_nfe is None:
+        return run_config
+    if run_config.model.thresholds == "given":
+        log.info("match_nfe has no effect on %s: model.thresholds=given", run_config.model.name)
         return run_config
     if "threshold" not in config:
         raise ValueError(f"match_nfe searches a threshold, and method {run_config.method['name']!r} has none")

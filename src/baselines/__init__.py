@@ -1,1 +1,1 @@
-"""The methods MeanCache is compared with: one method, one file."""
+"""The methods MeanCache is compared with, one file each, and what they share."""

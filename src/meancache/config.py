@@ -74,7 +74,7 @@ class PromptsConfig:
 
 @dataclass
 class MetricsConfig:
-    """Names of the metrics to evaluate, see eval.perceptual and eval.fidelity."""
+    """Names of the metrics to evaluate, see eval.metrics.METRICS."""
 
     names: list[str]
 
