@@ -10,7 +10,6 @@ from eval.samples import load_sample, read_records
 from experiments.compose import compose_config
 from experiments.stages import Outcome, run_stages
 
-pytestmark = pytest.mark.skipif(not Path("assets/tiny_hunyuan").exists(), reason="tiny_hunyuan is still in training")
 SMALL = [
     "model=tiny_hunyuan",
     "model.num_steps=4",
