@@ -85,7 +85,11 @@ def shown_after(heading: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     ("heading", "folder", "least"),
-    [("## Results on the embedded models", "equal_nfe", 30), ("### With true guidance", "table1_qwen", 7)],
+    [
+        ("## Results on the embedded models", "equal_nfe", 30),
+        ("### With true guidance", "table1_qwen", 7),
+        ("### Video", "table2", 11),
+    ],
 )
 def test_the_results_are_those_of_the_committed_run(heading, folder, least):
     path = CONF.parent / "experiments" / "results" / folder / "table.csv"
