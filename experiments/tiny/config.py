@@ -40,6 +40,8 @@ MODELS: dict[str, dict[str, object]] = {
         "flow_minutes": 90.0,
         "sigma_logit_mean": 1.2,
         "distil_max_guidance": 7.0,
+        "distil_minutes": 20.0,
+        "distil_lr": 1e-3,
         "decoder_minutes": 40.0,
     },
 }
