@@ -24,7 +24,7 @@ from meancache.artifacts import (
 from meancache.config import ModelConfig, RunConfig
 from meancache.flops import pipeline_costs
 from meancache.media import mp4, png
-from meancache.pipelines import load_pipeline, start_runtime
+from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track
 from meancache.prompts import Sample, identity_of, in_batches, load_prompts
@@ -102,9 +102,9 @@ def generate(config: RunConfig, method: Method, plan: Plan | None) -> Path:
     store = SampleStore(run_folder(config, plan), ".png", copy=".mp4" if config.model.fps else "")
 
     def make(missing: list[str]) -> None:
-        start_runtime(config.runtime)  # before its threads are told
+        pipe = load_pipeline(model_of(config), config.runtime)  # first: it sets the threads that are told
         _describe(config, store.folder, plan)
-        _generate(config, method, store, [samples[name] for name in missing])
+        _generate(config, pipe, method, store, [samples[name] for name in missing])
 
     done = fill(store, list(samples), make, (config.shard.index, config.shard.count))
     if not done:
@@ -124,8 +124,7 @@ def _describe(config: RunConfig, folder: Path, plan: Plan | None) -> None:
             write_atomic(folder / name, text)
 
 
-def _generate(config: RunConfig, method: Method, store: SampleStore, samples: Sequence[Sample]) -> None:
-    pipe = load_pipeline(model_of(config), config.runtime)
+def _generate(config: RunConfig, pipe: Any, method: Method, store: SampleStore, samples: Sequence[Sample]) -> None:
     batches = in_batches(samples, config.runtime.batch_size)
     for _ in range(config.runtime.warmup):
         call_pipeline(config, pipe, method, batches[0])

@@ -18,7 +18,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["budgte=10"], "there is no setting 'budgte'; did you mean budget?"),
         (["budget=0"], "budget must be a whole number >= 1, got 0"),
-        (["model=flux"], "--exclude ae.safetensors --local-dir weights/FLUX.1-dev"),
+        (
+            ["model=flux"],
+            "hf download black-forest-labs/FLUX.1-dev --revision 3de623fc3c33e44ffbe2bad470d0f45bccf2eb21 "
+            "--exclude flux1-dev.safetensors --exclude ae.safetensors --local-dir weights/FLUX.1-dev",
+        ),
         (
             ["model.path=missing/weights"],
             "the weights 'missing/weights' are neither a folder here nor in the hub cache",

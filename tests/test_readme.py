@@ -86,7 +86,7 @@ def shown_after(heading: str) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     ("heading", "folder", "least"),
     [
-        ("## Results on the embedded models", "equal_nfe", 30),
+        ("## Results on the embedded models", "equal_nfe", 31),
         ("### With true guidance", "table1_qwen", 7),
         ("### Video", "table2", 11),
     ],

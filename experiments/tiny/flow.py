@@ -84,8 +84,8 @@ def start_as_identity(transformer: nn.Module) -> None:
 def start_as_whitening(layer: nn.Linear, states: Tensor) -> None:
     """Let a layer start by whitening the states (N, D) it reads.
 
-    Inner states of a language model say what a word is 500 times louder than what it belongs to; a denoiser that starts
-    from them as they are learns colours and places, but not shapes.
+    Inner states of a language model, which no norm has scaled, vary hundreds of times more in some directions than in
+    others, and a denoiser learns late what the quiet ones say.
     """
     values, vectors = torch.linalg.eigh(torch.cov(states.T.double()))
     whitening = (vectors / values.clamp(min=1e-4).sqrt()).to(states)

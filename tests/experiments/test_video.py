@@ -5,6 +5,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import pytest
+import torch
 
 from eval.samples import load_sample, read_records
 from experiments.compose import compose_config
@@ -26,6 +27,7 @@ SMALL = [
 
 
 def run(output: Path) -> Outcome:
+    torch.set_num_threads(2)  # the run asks for one
     outcome = run_stages(compose_config([*SMALL, f"output={output}"]))
     assert outcome is not None
     return outcome
@@ -38,6 +40,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 def test_a_video_is_kept_whole_and_as_an_mp4(outcome):
     for folder, nfe in ((outcome.run, 2), (outcome.reference, 4)):
+        assert json.loads((folder / "env.json").read_text())["threads"] == 1
         for record in read_records(folder):
             assert (record.num_frames, record.nfe) == (9, nfe)
             assert load_sample(folder, record).shape == (9, 3, 64, 64)
