@@ -1,4 +1,4 @@
-"""The direction of imports: run.py -> experiments -> {baselines, peers, eval} -> meancache."""
+"""The direction of imports: {run.py, embedded} -> experiments -> {baselines, peers, eval} -> meancache."""
 
 import ast
 from pathlib import Path
@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"run", "experiments", "baselines", "peers", "eval", "meancache", "hydra_plugins"}
+OURS = {"run", "embedded", "experiments", "baselines", "peers", "eval", "meancache", "hydra_plugins"}
+ABOVE = {"run", "embedded", "experiments"}  # what nothing in src may know
 FORBIDDEN = {
-    "src/meancache": {"run", "experiments", "baselines", "peers", "eval", "hydra"},
-    "src/baselines": {"run", "experiments", "peers", "eval", "diffusers", "cache_dit", "hydra", "omegaconf"},
-    "src/peers": {"run", "experiments", "baselines", "eval", "hydra", "omegaconf"},  # they know the libraries they wrap
-    "src/eval": {"run", "experiments", "baselines", "peers", "diffusers", "hydra", "omegaconf"},
+    "src/meancache": ABOVE | {"baselines", "peers", "eval", "hydra"},
+    "src/baselines": ABOVE | {"peers", "eval", "diffusers", "cache_dit", "hydra", "omegaconf"},
+    "src/peers": ABOVE | {"baselines", "eval", "hydra", "omegaconf"},  # they know the libraries they wrap
+    "src/eval": ABOVE | {"baselines", "peers", "diffusers", "hydra", "omegaconf"},
     "src/hydra_plugins": OURS - {"hydra_plugins"},
-    "experiments": {"run"},
+    "experiments": {"run", "embedded"},
+    "embedded": {"run", "baselines", "peers", "eval"},
 }
 ONLY_IN = {
     "wandb": {"src/meancache/tracking.py"},

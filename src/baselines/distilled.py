@@ -1,7 +1,7 @@
 """Few steps of a distilled denoiser: training-based acceleration, to compare caching with (MeanCache, B.1 and Table 5).
 
 Upstream of the paper's rows: DiffSynth-Studio/Qwen-Image-Distill-Full, made for 15 steps without guidance. The embedded
-models' own student: experiments.tiny.students.
+models' own student: embedded.students.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""How good an embedded model is: a checker of pictures, and the model cards."""

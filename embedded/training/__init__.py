@@ -1,0 +1,1 @@
+"""Training from nothing: text encoders, VAE, denoiser, export."""
