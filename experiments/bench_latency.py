@@ -67,7 +67,7 @@ def time_method(config: RunConfig, pipe: Any, inputs: dict[str, Any], schedule: 
             began = now(device)
             pipe(**inputs, generator=torch.Generator().manual_seed(0), num_inference_steps=steps)
             ended = now(device)
-        clock = session.run.counters
+        clock = session.run
         rows.append((clock.began - began, clock.ended - clock.began, ended - clock.ended))
     text, denoise, vae = (median(column) for column in zip(*rows[1:]))
     return Timing(config.label, session.run.nfe, text, denoise, vae, peak_memory_mib(device))

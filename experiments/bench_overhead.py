@@ -57,7 +57,7 @@ def step_times(config: RunConfig, pipe: Any, method: Method) -> tuple[list[StepT
     ticks: list[tuple[float, float]] = []
 
     def tick(pipe: Any, index: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
-        ticks.append((now(session.device), session.run.counters.full_calls))
+        ticks.append((now(session.device), session.run.ledger.full_calls))
         return state
 
     with attach(pipe, adapter_for(pipe), method) as session:

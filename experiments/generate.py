@@ -163,7 +163,7 @@ def call_pipeline(
             **_for_each_prompt(model_of(config).call, len(batch)),
         )
         ended = now(session.device)
-    clock = session.run.counters
+    clock = session.run
     seconds = {
         "text": clock.began - began,
         "denoise": clock.ended - clock.began,
@@ -210,7 +210,7 @@ def _record(
         "seed": sample.seed,
         "noise_seed": sample.noise_seed,
         "nfe": session.run.nfe,
-        "denoiser_calls": session.run.counters.denoiser_calls,
+        "denoiser_calls": session.run.ledger.denoiser_calls,
         "batch_size": batch_size,
         "device": device_name(session.device),
         "seconds": {stage: value / batch_size for stage, value in seconds.items()},

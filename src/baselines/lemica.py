@@ -59,4 +59,4 @@ class LeMiCa(ReusesResidual):
             raise ValueError(f"this step list is for {self.num_steps} steps, but the run has {schedule.num_steps}")
 
     def computes(self, step: Step, state: ReuseState, probe: Probe) -> bool:
-        return step.index in self.steps
+        return self.num_steps - step.num_steps + step.index in self.steps  # img2img begins inside the list

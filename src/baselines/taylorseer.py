@@ -44,10 +44,10 @@ class TaylorSeer(Forecast, FeatureMethod):
     def kinds(self) -> Collection[str]:
         return _READ | _UNREAD
 
-    def new_features(self, seed: int) -> Any:
+    def new_features(self, seed: int, branch: Any) -> Any:
         return _Tables()
 
-    def full(self, step: Step) -> bool:
+    def full(self, step: Step, branch: Any) -> bool:
         return self.since_full(step.index) == 0
 
     def keep(self, step: Step, feature: Feature, state: _Tables, output: Any) -> None:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from baselines.interval import Forecast
 from baselines.taylor import extrapolated, updated
-from meancache.schedule import Schedule, Step
+from meancache.protocols import VelocityMethod
+from meancache.schedule import Step
 from meancache.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class TaylorSeerLite(Forecast):
+class TaylorSeerLite(Forecast, VelocityMethod):
     """Predict the guided velocity by the Taylor polynomial of its last computed steps, in step units.
 
     Settings: see `Forecast`.
@@ -34,9 +35,6 @@ class TaylorSeerLite(Forecast):
 
     def reads(self, step: Step) -> Collection[str]:
         return ("velocity",) if self.computes(step) and self.is_read(step) else ()
-
-    def check(self, schedule: Schedule) -> None:
-        pass
 
     def computes(self, step: Step) -> bool:
         return self.since_full(step.index) == 0

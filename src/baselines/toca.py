@@ -90,10 +90,10 @@ class ToCa(Interval, FeatureMethod):
     def kinds(self) -> Collection[str]:
         return {*_CACHED, "fused_mlp_in", *(_VALUES.values() if self.score == "v_norm" else ())}
 
-    def new_features(self, seed: int) -> Any:
+    def new_features(self, seed: int, branch: Any) -> Any:
         return _State(seed)
 
-    def full(self, step: Step) -> bool:
+    def full(self, step: Step, branch: Any) -> bool:
         return self.since_full(step.index) == 0
 
     def keep(self, step: Step, feature: Feature, state: _State, output: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, UntypedStorage
 
-from meancache.session import Run
+from meancache.run import Run
 
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 
@@ -42,7 +42,8 @@ def _parts(item: Any) -> Iterable[Any]:
 
 def kept(run: Run) -> dict[int, UntypedStorage]:
     """What a run keeps for its method: states, past steps, and what stands in for the denoiser's output."""
-    return storages(run.states, run.trajectory, run.outputs)
+    past = [(lane.trajectory, lane.euler_latents) for lane in run.lanes.values()]
+    return storages(run.states, past, run.placeholders)
 
 
 def num_bytes(found: Mapping[int, UntypedStorage]) -> int:

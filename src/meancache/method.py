@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from meancache.plan import Plan
+from meancache.protocols import VelocityMethod
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Trajectory
 from meancache.velocity import average_of_steps, average_velocity, jvp, mean_velocity
@@ -32,13 +33,12 @@ _READ = {"paper": ("velocity", "applied"), "release": ("latents", "velocity"), "
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(VelocityMethod):
     """Every step computed: the reference run."""
 
-    history: int = 0
-
-    def check(self, schedule: Schedule) -> None:
-        pass
+    @property
+    def history(self) -> int:
+        return 0
 
     def computes(self, step: Step) -> bool:
         return True
@@ -49,7 +49,7 @@ class Full:
 
 
 @dataclass(frozen=True)
-class MeanCache:
+class MeanCache(VelocityMethod):
     """Follow a plan, with average velocities over the steps it skips, by the plan's rule."""
 
     plan: Plan
@@ -65,22 +65,27 @@ class MeanCache:
         self.plan.check(schedule)
 
     def computes(self, step: Step) -> bool:
-        return self.plan.computes(step.index)
+        return self.plan.computes(self._index(step))
 
     def velocity(self, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
         if self.plan.rule == "paper":
             return trajectory[-1].applied if computed is None else self._over_edge(step, computed, trajectory)
         if computed is not None:
             return computed
-        order = self.plan.order(step.index)
+        order = self.plan.order(self._index(step))
         if self.plan.rule == "hold" or order <= 1:
             return trajectory[-1].velocity
         return next_velocity(step, order, latents, trajectory)
 
+    def _index(self, step: Step) -> int:
+        """The step of the plan's grid that a step is: both end together, a run may begin inside the grid (img2img)."""
+        return self.plan.schedule.num_steps - step.num_steps + step.index
+
     def _over_edge(self, step: Step, v_t: Tensor, trajectory: Trajectory) -> Tensor:
         """Rule ``paper``: the average velocity of the edge that starts at this computed step, Eq. (11)."""
-        order, end = self.plan.order(step.index), self.plan.edge_end(step.index)
-        if order <= 1 or end == step.index + 1:  # over a single step the average velocity is the computed one
+        index = self._index(step)
+        order, end = min(self.plan.order(index), step.index), self.plan.edge_end(index)
+        if order <= 1 or end == index + 1:  # over a single step the average velocity is the computed one
             return v_t
         passed = [trajectory[index] for index in range(step.index - order, step.index)]
         r, t, s = passed[0].sigma, step.sigma, self.plan.schedule.sigmas[end]
@@ -97,7 +102,7 @@ def next_velocity(step: Step, order: int, latents: Tensor, trajectory: Trajector
         step: a skipped step.
         order: span K; the run's first steps have fewer behind them.
         latents: z at ``step.sigma``. (B, ...)
-        trajectory: the last K steps at least.
+        trajectory: the last K steps, or all of the run's.
     """
     first = trajectory[step.index - min(order, step.index)]
     u_r = average_velocity(first.latents, latents, first.sigma, step.sigma)

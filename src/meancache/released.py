@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from meancache.method import next_velocity
+from meancache.protocols import VelocityMethod
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class ReleasedMeanCache:
+class ReleasedMeanCache(VelocityMethod):
     """Follow a plan of the authors' scripts.
 
     Args:
@@ -87,12 +88,15 @@ class ReleasedMeanCache:
             )
 
     def computes(self, step: Step) -> bool:
-        return step.index in self.nodes
+        return self._index(step) in self.nodes
 
     def velocity(self, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
         if computed is not None:
             return computed
-        order = next(order for end, order in zip(self.nodes[1:], self.orders) if step.index < end)
+        order = next(order for end, order in zip(self.nodes[1:], self.orders) if self._index(step) < end)
         if order == 1 and self.exact_hold:
             return trajectory[-1].velocity
         return next_velocity(step, order, latents, trajectory)
+
+    def _index(self, step: Step) -> int:
+        return self.num_steps - step.num_steps + step.index

@@ -48,6 +48,10 @@ class Schedule:
     def steps(self) -> Iterator[Step]:
         return (self.step(index) for index in range(self.num_steps))
 
+    def tail(self, start: int) -> "Schedule":
+        """The rest of the grid from its step ``start`` on."""
+        return self if start == 0 else Schedule(self.sigmas[start:])
+
     def matches(self, other: "Schedule", atol: float = 1e-4) -> bool:
         """Whether both are the same grid, up to the rounding of a float32 scheduler."""
         return self.num_steps == other.num_steps and all(abs(a - b) <= atol for a, b in zip(self.sigmas, other.sigmas))

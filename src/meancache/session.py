@@ -2,136 +2,73 @@
 
 The pipeline's ``__call__``, its classes and its weights are untouched. The session knows the time:
 
-* ``scheduler.set_timesteps`` begins a run: the method checks the grid, all state is made anew;
-* the denoiser's ``forward`` is gated: at a step that a velocity method skips it hands back the branch's last output, a
-  placeholder that keeps the pipeline's guidance arithmetic finite and is thrown away (zeros would be 0/0 in a norm
-  rescale);
+* ``scheduler.set_timesteps`` announces a run: the method checks the grid;
+* the denoiser's ``forward`` is gated: the first call begins the run, with all state made anew. At a step that a
+  velocity method skips it hands back an earlier output for inputs of the same shapes, a placeholder that keeps the
+  pipeline's guidance arithmetic finite and is thrown away (zeros would be 0/0 in a norm rescale);
 * ``scheduler.step`` is the one place where the guided velocity exists in every pipeline: there the method's
   velocity is put in place.
 
 Methods that reach into the denoiser do so through `meancache.seams`.
 """
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import wraps
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from meancache.adapters import ModelAdapter, Stack
+from meancache.adapters import ModelAdapter
+from meancache.intruders import check_is_free
 from meancache.method import Full
-from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, SelectiveMethod, VelocityMethod
-from meancache.schedule import Schedule, Step
+from meancache.protocols import (
+    ExternalMethod,
+    FeatureMethod,
+    Method,
+    ResidualMethod,
+    VelocityMethod,
+    check_method,
+)
+from meancache.run import Lane, Run, Signature
+from meancache.schedule import Schedule
+from meancache.seams.block_counter import BlockCounter
 from meancache.seams.features import FeatureSeam
-from meancache.seams.overrides import Override, override
+from meancache.seams.overrides import Around, Override, entry_of, override
 from meancache.seams.residual import ResidualSeam
-from meancache.seams.watch import Watch
+from meancache.solver import check_solver, first_index, moves_as_euler, schedule_of
 from meancache.timing import now
-from meancache.trajectory import TENSORS, Entry, FullTrajectory, Trajectory
+from meancache.trajectory import TENSORS, Entry, Trajectory
 
 
-@dataclass
-class Counters:
-    """What one run did.
+class _Announced(NamedTuple):
+    """A run whose timesteps are set and that no denoiser call has begun yet."""
 
-    Attributes:
-        full_calls: denoiser calls of which all blocks ran, all guidance branches.
-        denoiser_calls: calls that reached the denoiser, all guidance branches.
-        began: clock at ``set_timesteps``, seconds.
-        ended: clock after the last ``step``, seconds.
-    """
-
-    full_calls: float = 0
-    denoiser_calls: int = 0
-    began: float = 0.0
-    ended: float = 0.0
-
-
-@dataclass
-class Run:
-    """All state of one run. Made at ``set_timesteps``, so there is nothing to reset."""
-
+    scheduler: Any
     schedule: Schedule
-    trajectory: Trajectory
-    counters: Counters
-    index: int = 0  # solver step
-    calls: int = 0  # denoiser calls of this step so far: the branch number
-    computing: bool = True
-    num_branches: int = 0  # learned in step 0, asserted afterwards
-    outputs: list[Any] = field(default_factory=list)  # last output of each branch
-    states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
-    text_tokens: list[list[int]] = field(default_factory=list)  # by branch, of each prompt in its call
-    called: set[Hashable] = field(default_factory=set)  # denoisers and branches that have run
-    is_first: bool = True  # the call in progress is the first of its denoiser and branch
-    works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
-    final_latents: Tensor | None = None
-
-    @property
-    def step(self) -> Step:
-        return self.schedule.step(self.index)
-
-    @property
-    def branch(self) -> int:
-        """Number of the denoiser call in progress within its step."""
-        return self.calls - 1
-
-    @property
-    def work(self) -> Counter[str]:
-        """What the branch in progress has cost so far."""
-        return self.works[self.branch]
-
-    @property
-    def nfe(self) -> float:
-        """Computed steps; a step of which only some branches were computed counts by their share."""
-        return self.counters.full_calls / max(self.num_branches, 1)
-
-    def state(self, key: Hashable, new: Callable[[], Any]) -> Any:
-        """The state kept under ``key``, made by ``new`` where there is none yet."""
-        if key not in self.states:
-            self.states[key] = new()
-        return self.states[key]
-
-    def sample_works(self) -> tuple[list[Counter[str]], list[int]]:
-        """Of one sample of the finished run, by prompt that it needs: the work done, and text tokens with padding.
-
-        Z-Image puts both prompts of guidance into one call, which pads them to the longest; other models call twice.
-        """
-        assert self.final_latents is not None
-        works: list[Counter[str]] = []
-        tokens: list[int] = []
-        for work, lengths in zip(self.works, self.text_tokens):
-            num_prompts = len(lengths) // len(self.final_latents)
-            works += [work] * num_prompts
-            tokens += [max(lengths)] * num_prompts
-        return works, tokens
-
-    def full_trajectory(self) -> FullTrajectory:
-        """The finished run as calibration reads it; it was attached with ``keep``."""
-        assert self.final_latents is not None
-        entries = [self.trajectory[index] for index in range(self.index)]
-        latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
-        return FullTrajectory(self.schedule, latents, torch.stack([entry.velocity for entry in entries]))
+    at: float
 
 
 class Session:
-    """The overrides of one :func:`attach`, and the latest run under them."""
+    """The overrides of one :func:`attach`, and the runs under them.
 
-    def __init__(self, method: Method, adapter: ModelAdapter, device: torch.device, keep: bool = False) -> None:
-        self.method = method
+    Attributes:
+        runs: one for each time that the pipeline set its timesteps and went on to call its denoiser.
+    """
+
+    def __init__(
+        self, scheduler: Any, method: Method, adapter: ModelAdapter, device: torch.device, keep: bool = False
+    ) -> None:
+        self.scheduler, self.method, self.adapter, self.device, self.keep = scheduler, method, adapter, device, keep
         self.velocity_method: VelocityMethod = method if isinstance(method, VelocityMethod) else Full()
-        self.selective_method = method if isinstance(method, SelectiveMethod) and not keep else None
         self.feature_method = method if isinstance(method, FeatureMethod) else None
         self.is_watched = isinstance(method, ExternalMethod) and not isinstance(method, VelocityMethod)
         self.blocks_are_booked = isinstance(method, ResidualMethod) or self.is_watched  # one by one, by a seam
-        self.adapter = adapter
-        self.device = device
-        self.keep = keep
-        self._run: Run | None = None
+        self.runs: list[Run] = []
+        self.is_open = True
+        self._announced: _Announced | None = None
 
     @property
     def run(self) -> Run:
@@ -140,91 +77,143 @@ class Session:
         Raises:
             RuntimeError: none has begun.
         """
-        if self._run is None:
+        if not self.runs:
             raise RuntimeError("no denoising step was seen; call the pipeline inside the block of attach")
-        return self._run
+        return self.runs[-1]
 
-    def wrap_set_timesteps(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
-        @wraps(original)  # pipelines inspect its signature
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            schedule = Schedule(scheduler.sigmas.tolist())
+    def set_timesteps(self, scheduler: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if self.is_open:
+            schedule = schedule_of(scheduler)
             self.method.check(schedule)
-            trajectory = Trajectory(None if self.keep else self.velocity_method.history)
-            self._run = Run(schedule, trajectory, Counters(began=now(self.device)))
-            return result
+            if self._announced is None or scheduler is self.scheduler:
+                self._announced = _Announced(scheduler, schedule, now(self.device))
+        return result
 
-        return wrapper
+    def call_denoiser(
+        self, name: str, denoiser: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run the denoiser, or hand back a placeholder at a step that is skipped."""
+        run, shapes = self._run_in_progress(), _shapes(args, kwargs)
+        run.open_step()
+        run.calls += 1
+        placeholder = run.placeholder(shapes)
+        if run.branch == 0:  # without a placeholder guidance has changed, and so has what could be reused
+            run.computing = run.index == 0 or placeholder is None or self._decides(run)
+        if not run.computing and placeholder is not None:
+            return placeholder
+        run.open_call(name, shapes)
+        if run.branch == len(run.ledger.text_tokens):
+            given = signature(original).bind_partial(*args, **kwargs).arguments
+            run.ledger.text_tokens.append(_num_tokens(given.get(self.adapter.text)))
+        run.whole = run.is_first or self._is_full(run, name)
+        output = original(*args, **kwargs)
+        self._book_call(run, denoiser)
+        if self.velocity_method.history:
+            run.placeholders[run.branch] = (shapes, output)
+        return output
 
-    def wrap_forward(self, original: Callable[..., Any], denoiser: torch.nn.Module) -> Callable[..., Any]:
-        @wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            run = self.run
-            if run.calls == 0:
-                run.computing = self.velocity_method.computes(run.step)
-                assert run.computing or run.index > 0, "step 0 is always computed"
-            branch, run.calls = run.calls, run.calls + 1
-            if not run.computing and branch < run.num_branches:
-                return run.outputs[branch]
-            if branch == len(run.works):
-                run.works.append(Counter())
-                given = signature(original).bind_partial(*args, **kwargs).arguments
-                run.text_tokens.append(_num_tokens(given.get(self.adapter.text)))
-            run.is_first = (denoiser, branch) not in run.called
-            run.called.add((denoiser, branch))
-            output = original(*args, **kwargs)
-            self._count(denoiser)
-            if self.velocity_method.history:
-                run.outputs[branch : branch + 1] = [output]
-            return output
+    def _run_in_progress(self) -> Run:
+        if self._announced is not None:
+            scheduler, schedule, at = self._announced
+            history = None if self.keep else self.velocity_method.history
+            self.runs.append(Run(schedule.tail(first_index(scheduler)), history, began=at))
+            self.run.memory = self.velocity_method.new_run()
+            self._announced = None
+        if not self.runs or self.run.is_done:
+            raise RuntimeError(
+                "a denoiser was called, but its pipeline has set no timesteps since the last step: is it shared with "
+                "another pipeline? Then attach to that one, or call it outside of this block"
+            )
+        self.run.check_thread()
+        return self.run
 
-        return wrapper
+    def _decides(self, run: Run) -> bool:
+        lane = run.lane
+        assert lane.latents is not None
+        return self.velocity_method.decides(run.step, lane.latents, lane.trajectory, run.memory)
 
-    def runs_whole_blocks(self) -> bool:
-        """Whether a block that runs in this call runs with all its modules.
+    def _is_full(self, run: Run, denoiser: str) -> bool:
+        if self.feature_method is None:
+            return True
+        branch = run.state((denoiser, run.branch), self.feature_method.new_branch)
+        return self.feature_method.full(run.step, branch)
 
-        So does all of a denoiser that takes over in mid-run (Wan 2.2): it has no features yet.
-        """
-        return self.feature_method is None or self.run.is_first or self.feature_method.full(self.run.step)
-
-    def _count(self, denoiser: torch.nn.Module) -> None:
+    def _book_call(self, run: Run, denoiser: nn.Module) -> None:
         """Book what a denoiser call cost, but for blocks that a seam books one by one."""
-        run = self.run
-        run.counters.denoiser_calls += 1
-        run.work["embed_out"] += 1
+        run.ledger.denoiser_calls += 1
+        run.book("embed_out")
         if self.blocks_are_booked:
             return
         for stack in self.adapter.stacks:
-            self.book_blocks(stack, len(getattr(denoiser, stack.name)))
-        run.counters.full_calls += self.runs_whole_blocks()
+            run.book_blocks(stack.name, len(getattr(denoiser, stack.name)))
+        run.ledger.full_calls += run.whole
 
-    def book_blocks(self, stack: Stack, count: int = 1) -> None:
-        """Book blocks of a list that ran in this call."""
-        unit = "blocks" if self.runs_whole_blocks() else "modulations"
-        self.run.work[f"{unit}:{stack.name}"] += count
+    def step(
+        self,
+        scheduler: Any,
+        original: Callable[..., Any],
+        model_output: Tensor,
+        timestep: Any,
+        sample: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Move with the method's velocity."""
+        if not self.is_open:
+            return original(model_output, timestep, sample, *args, **kwargs)
+        run = self.run
+        lane = self._lane(run, scheduler, timestep)
+        step, latents = lane.schedule.step(lane.index), sample if lane.euler_latents is None else lane.euler_latents
+        computed = model_output if run.computing else None
+        applied = self.velocity_method.velocity(step, latents, computed, lane.trajectory)
+        velocity = applied if computed is None else computed
+        read = TENSORS if self.keep else self.velocity_method.reads(step)
+        entry = Entry(step.index, step.sigma, latents, velocity, applied, run.computing).only(read)
+        result = original(applied, timestep, sample, *args, **kwargs)
+        if lane.index == 0 and not moves_as_euler(scheduler, sample, result[0], applied, step.dsigma):
+            lane.euler_latents = sample.float()
+        lane.close_step(entry, applied, result[0])
+        if not run.stepped:
+            run.ledger.close_step(run.calls)
+        run.stepped = True
+        if run.is_done:
+            self._close(run)
+        return result
 
-    def wrap_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
-        @wraps(original)
-        def wrapper(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-            run = self.run
-            step = _checked_step(run, scheduler)
-            computed = model_output if run.computing else None
-            applied = self.velocity_method.velocity(step, sample, computed, run.trajectory)
-            velocity = applied if computed is None else computed
-            entry = Entry(step.index, step.sigma, sample, velocity, applied, run.computing)
-            read = TENSORS if self.selective_method is None else self.selective_method.reads(step)
-            run.trajectory.append(entry.only(read))
-            result = original(applied, timestep, sample, *args, **kwargs)
-            run.index, run.calls = run.index + 1, 0
-            if run.index == step.num_steps:
-                run.counters.ended = now(self.device)
-                run.final_latents = result[0]
-                if not self.keep:  # the VAE will want the memory
-                    run.states.clear()
-                    run.outputs.clear()
-            return result
+    def _lane(self, run: Run, scheduler: Any, timestep: Any) -> Lane:
+        """The lane of a scheduler, if the session has seen what it should before this step of it."""
+        run.check_thread()
+        if run.calls == 0:
+            raise RuntimeError(
+                f"no denoiser call was seen in step {run.index}; the adapter names the wrong denoisers, or CPU offload "
+                "put its own hooks back after a call: then attach anew for each call"
+            )
+        lane = run.lanes.get(id(scheduler))
+        if lane is None:
+            start = first_index(scheduler, timestep)
+            lane = Lane(schedule_of(scheduler).tail(start), start, Trajectory(run.history))
+            if scheduler is self.scheduler or not run.lanes:
+                run.lanes, run.schedule = {id(scheduler): lane} | run.lanes, lane.schedule
+            run.lanes[id(scheduler)] = lane
+        if lane.index != run.index or scheduler.step_index not in (None, lane.start + lane.index):
+            raise RuntimeError(
+                f"the solver is at step {scheduler.step_index} of its grid and has taken {lane.index} steps, in "
+                f"round {run.index} of the denoiser: steps out of order, or parts of the latents at other times than "
+                "the rest, are not supported"
+            )
+        return lane
 
-        return wrapper
+    def _close(self, run: Run) -> None:
+        run.ended = now(self.device)
+        if not self.keep:  # the VAE will want the memory
+            run.states.clear()
+            run.placeholders.clear()
+
+
+def _shapes(args: Any, kwargs: Any) -> Signature:
+    """Shapes of the tensors of a denoiser call."""
+    return tuple(leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
 
 
 def _num_tokens(text: Any) -> list[int]:
@@ -232,26 +221,6 @@ def _num_tokens(text: Any) -> list[int]:
     if isinstance(text, Tensor):
         return [text.shape[1]] * len(text)
     return [len(prompt) for prompt in text or ()]
-
-
-def _checked_step(run: Run, scheduler: Any) -> Step:
-    """The step the solver is about to take, if the session has seen what it should."""
-    step = run.step
-    if step.index == 0:
-        run.num_branches = run.calls
-    if run.calls != run.num_branches or run.calls == 0:
-        raise RuntimeError(
-            f"{run.calls} denoiser calls in step {step.index}, but {run.num_branches} in the steps before; "
-            "the adapter names the wrong denoisers, guidance is switched on or off in mid-run, or CPU offload put its "
-            "own hooks back after a call: then attach anew for each call"
-        )
-    solver_index = getattr(scheduler, "step_index", None)
-    if solver_index not in (None, step.index):
-        raise RuntimeError(
-            f"the solver is at step {solver_index}, the session at step {step.index}: partial runs "
-            "(img2img strength < 1, custom timesteps) are not supported"
-        )
-    return step
 
 
 @contextmanager
@@ -265,40 +234,70 @@ def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, keep: bool = Fal
         keep: keep every step in ``session.run.trajectory``, and the method's states after the run (calibration).
 
     Yields:
-        The session; ``session.run`` has trajectory and counters of the latest call.
+        The session; ``session.run`` is the latest run, with its trajectory and what it cost.
 
     Raises:
-        ValueError: the adapter does not fit the pipeline, or the method does not fit the sigma grid.
-        RuntimeError: the block ended without one denoising step: nothing was accelerated.
+        ValueError: the adapter does not fit the pipeline, its scheduler solves no flow, something else is attached to
+            it, ``method`` is none, or it does not fit the sigma grid.
+        RuntimeError: the block ended without one denoising step, or in the middle of a run.
     """
+    check_method(method)
+    check_solver(pipe)
     for name in adapter.denoisers:
-        if not isinstance(getattr(pipe, name, None), torch.nn.Module):
+        if not isinstance(getattr(pipe, name, None), nn.Module):
             raise ValueError(f"{type(pipe).__name__} has no denoiser {name!r}; check the adapter {adapter.name!r}")
+    denoisers = {name: getattr(pipe, name) for name in adapter.denoisers}
+    check_is_free(pipe, denoisers, reaches_in=isinstance(method, ResidualMethod | FeatureMethod | ExternalMethod))
     device = torch.device(getattr(pipe, "_execution_device", pipe.device))
-    session = Session(method, adapter, device, keep)
+    session = Session(pipe.scheduler, method, adapter, device, keep)
     with ExitStack() as exits:
         if isinstance(method, ExternalMethod):
             exits.enter_context(method.enabled(pipe))
-        for owner, name, replacement in list(_overrides(pipe, adapter, session)):
+        for owner, name, replacement in list(_overrides(session, denoisers)):
             exits.enter_context(override(owner, name, replacement))
-        yield session
-    if session.run.counters.denoiser_calls == 0 or session.run.index == 0:
-        raise RuntimeError(f"{type(pipe).__name__} set its timesteps but took no step that the session saw")
+        try:
+            yield session
+        finally:
+            session.is_open = False
+    _check_end(pipe, session)
 
 
-def _overrides(pipe: Any, adapter: ModelAdapter, session: Session) -> Iterator[Override]:
+def _overrides(session: Session, denoisers: dict[str, nn.Module]) -> Iterator[Override]:
     """All that the session and the method's seams put on the pipeline."""
-    scheduler, method = pipe.scheduler, session.method
-    yield Override(scheduler, "set_timesteps", session.wrap_set_timesteps(scheduler.set_timesteps, scheduler))
-    yield Override(scheduler, "step", session.wrap_step(scheduler.step, scheduler))
-    for name in adapter.denoisers:
-        denoiser = getattr(pipe, name)
-        yield Override(denoiser, "forward", session.wrap_forward(denoiser.forward, denoiser))
+    method, adapter = session.method, session.adapter
+    for name, around in (("set_timesteps", session.set_timesteps), ("step", session.step)):
+        yield Override(session.scheduler, name, Around(around, session.scheduler, name))
+
+    def current() -> Run:
+        return session.run
+
+    for name, denoiser in denoisers.items():
+        yield Override(denoiser, entry_of(denoiser), _gate(session, name, denoiser))
         if isinstance(method, FeatureMethod):
-            yield from FeatureSeam(session, method, name, adapter.blocks(denoiser)).overrides()
+            yield from FeatureSeam(current, method, name, adapter.blocks(denoiser)).overrides()
         if isinstance(method, ResidualMethod):
             for blocks in adapter.block_lists(denoiser, fused=method.fused):
                 share = len(blocks) / len(adapter.blocks(denoiser))
-                yield from ResidualSeam(session, method, name, blocks, share).overrides()
+                yield from ResidualSeam(current, method, adapter, name, blocks, share).overrides()
         if session.is_watched:
-            yield from Watch(session, adapter.blocks(denoiser)).overrides()
+            yield from BlockCounter(current, adapter.blocks(denoiser)).overrides()
+
+
+def _gate(session: Session, name: str, denoiser: nn.Module) -> Around:
+    def call(owner: nn.Module, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return session.call_denoiser(name, denoiser, original, args, kwargs)
+
+    return Around(call, denoiser, entry_of(denoiser))
+
+
+def _check_end(pipe: Any, session: Session) -> None:
+    """Raise RuntimeError if the block ended before a run did, unless the user has interrupted it."""
+    if not session.runs and session._announced is not None:
+        raise RuntimeError(f"{type(pipe).__name__} set its timesteps but called no denoiser that the session saw")
+    run = session.run
+    if not run.is_done and not getattr(pipe, "_interrupt", False):
+        taken = run.lane.index if run.lanes else 0
+        raise RuntimeError(
+            f"{type(pipe).__name__} ended after {taken} of {run.schedule.num_steps} steps that the session saw: it "
+            "took the others with another scheduler, or with timesteps that are not its scheduler's"
+        )

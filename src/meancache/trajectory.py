@@ -36,9 +36,12 @@ class Entry:
     computed: bool
 
     def only(self, names: Collection[str]) -> "Entry":
-        """This entry with tensors without elements in place of those not named, which nobody will read."""
-        unread = {name: getattr(self, name).new_empty(0) for name in TENSORS if name not in names}
-        return replace(self, **unread)
+        """This entry with tensors without elements in place of those not named, which nobody will read.
+
+        Latents are copied: some pipelines (Kandinsky 5) write the next ones into the same tensor.
+        """
+        kept = {name: getattr(self, name) if name in names else getattr(self, name).new_empty(0) for name in TENSORS}
+        return replace(self, **kept | {"latents": kept["latents"].clone()})
 
 
 class Trajectory:
@@ -49,6 +52,9 @@ class Trajectory:
 
     def __init__(self, history: int | None = None) -> None:
         self._entries: deque[Entry] = deque(maxlen=history)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def append(self, entry: Entry) -> None:
         assert not self._entries or entry.index == self._entries[-1].index + 1, "entries are consecutive steps"

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meancache.adapters import adapter_for
-from meancache.schedule import Schedule
+from meancache.protocols import ExternalMethod
 from peers.traces import without_traces
 
 
 @dataclass(frozen=True)
-class CacheDit:
+class CacheDit(ExternalMethod):
     """``cache_dit.enable_cache`` with DBCache, and its TaylorSeer calibrator if an order is given.
 
     Args:
@@ -48,9 +48,6 @@ class CacheDit:
             "cache_config": cache_dit.DBCacheConfig(**self.settings),
             "calibrator_config": calibrator if self.taylor_order else None,
         }
-
-    def check(self, schedule: Schedule) -> None:
-        pass
 
     @contextmanager
     def enabled(self, pipe: Any) -> Iterator[None]:

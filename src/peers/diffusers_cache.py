@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from meancache.adapters import adapter_for
+from meancache.protocols import ExternalMethod
 from meancache.schedule import Schedule
 from peers.traces import without_traces
 
@@ -23,7 +24,7 @@ ONE_STATE = ("FasterCacheConfig", "PyramidAttentionBroadcastConfig")  # whicheve
 
 
 @dataclass(frozen=True)
-class DiffusersCache:
+class DiffusersCache(ExternalMethod):
     """``enable_cache(config(**settings))`` on every denoiser of the pipeline.
 
     Args:

@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any
 
 from meancache.method import Full
+from meancache.protocols import ExternalMethod
 from meancache.schedule import Schedule
 from meancache.seams.overrides import override
 
@@ -23,7 +24,7 @@ BELOW_ONE = 1 - 1e-6  # UniPC takes log(1 - sigma); its own grids begin here as 
 
 
 @dataclass(frozen=True)
-class Solver(Full):
+class Solver(Full, ExternalMethod):
     """Every step computed, ``num_steps`` of them, moved by a second-order multistep solver.
 
     Args:

@@ -147,14 +147,14 @@ def test_last_blocks_run_at_every_step_and_lists_may_decide_for_themselves(rando
     stacks = session.adapter.stacks
     lists = [len(getattr(random_pipeline.pipe.transformer, stack.name)) for stack in stacks]
     run = session.run
-    ran = sum(sum(_blocks(work).values()) for work in run.works)
+    ran = sum(sum(_blocks(work).values()) for work in run.ledger.works)
     assert run.nfe == 4
     assert ran == run.num_branches * (4 * sum(lists) + 8 * 2)
     assert torch.equal(attached(random_pipeline, DBCache(1.5, fn=1, bn=1, max_warmup_steps=4))[0], joined)
     if len(lists) == 2:
         apart, session = attached(random_pipeline, DBCache(1.5, fn=1, fused=False, max_warmup_steps=4))
         assert session.run.nfe == 4
-        assert sum(_blocks(session.run.works[0]).values()) == 4 * sum(lists) + 8 * 2
+        assert sum(_blocks(session.run.ledger.works[0]).values()) == 4 * sum(lists) + 8 * 2
         assert not torch.equal(apart, joined)
 
 
@@ -190,7 +190,7 @@ def test_decisions_and_latents_equal_cache_dit(family, settings):
         theirs["steps_computation_mask"] = [int(digit) for digit in settings["mask"]]
     ours, session = attached(pipeline, DBCache(**settings, fused=fused), num_steps=24)
     latents, other = attached(pipeline, CacheDit(theirs, settings.get("taylor_order", 0)), num_steps=24)
-    assert [_blocks(work) for work in session.run.works] == [_blocks(work) for work in other.run.works]
+    assert [_blocks(work) for work in session.run.ledger.works] == [_blocks(work) for work in other.run.ledger.works]
     assert session.run.nfe < 24
     torch.testing.assert_close(ours, latents, rtol=1e-5, atol=1e-6)
 

@@ -60,7 +60,7 @@ def test_a_call_that_starts_over_gives_the_same_picture_and_costs_the_probe_agai
         method = DiCache(0.0, ratio=0.0, resumes=resumes)
         with attach(random_flux.pipe, adapter_for(random_flux.pipe), method) as session:
             pictures.append(random_flux.run())
-        blocks.append(session.run.works[0]["blocks:transformer_blocks"])
+        blocks.append(session.run.ledger.works[0]["blocks:transformer_blocks"])
     assert torch.equal(*pictures)
     assert blocks[1] - blocks[0] == session.run.schedule.num_steps - 2  # the first and the last are not probed
 

@@ -18,8 +18,8 @@ def kinds_of_steps(method, num_steps=50):
     letters = []
     for step in FIFTY.steps():
         runs = method.computes(step, method.new_state(), None)
-        assert runs or not method.full(step)
-        letters.append("F" if method.full(step) else "T" if runs else "A")
+        assert runs or not method.full(step, None)
+        letters.append("F" if method.full(step, None) else "T" if runs else "A")
     return "".join(letters)
 
 
@@ -86,7 +86,7 @@ def test_runs_repeat_and_nfe_counts_full_steps(random_pipeline, first):
 def test_the_work_of_a_run(first, conservative):
     """12 steps, N = 4: 3 full; of the 9 others the aggressive ones run embedders and output layer alone."""
     pipeline = random_pipeline_of("flux")
-    (work,) = attached(pipeline, DuCa(interval=4, ratio=0.5, first=first))[1].run.works
+    (work,) = attached(pipeline, DuCa(interval=4, ratio=0.5, first=first))[1].run.ledger.works
     assert work == {
         "embed_out": 12,
         "blocks:transformer_blocks": 3 * 2,

@@ -192,7 +192,7 @@ def test_a_run_knows_nothing_of_those_before_it_and_detaching_restores(random_pi
     with attach(random_pipeline.pipe, adapter_for(random_pipeline.pipe), row.sparse(random_pipeline)) as session:
         assert not torch.equal(random_pipeline.run(7, num_steps=STEPS), first.latents)
         assert torch.equal(random_pipeline.run(num_steps=STEPS), first.latents)
-    assert session.run.works == first.session.run.works
+    assert session.run.ledger.works == first.session.run.ledger.works
     assert attributes(random_pipeline) == before
     assert torch.equal(random_pipeline.run(num_steps=STEPS), expected)
 
@@ -275,5 +275,5 @@ def test_compiled_blocks_are_skipped_too(random_flux):
         torch._dynamo.reset()
     assert attributes(random_flux) == names
     assert session.run.nfe == eager.run.nfe < STEPS
-    assert session.run.works == eager.run.works
+    assert session.run.ledger.works == eager.run.ledger.works
     torch.testing.assert_close(latents, expected, rtol=1e-6, atol=1e-6)

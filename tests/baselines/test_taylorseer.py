@@ -67,9 +67,9 @@ def test_factors_by_hand():
 
 def outputs(method, function, num_steps=20):
     """What the method gives for a module whose output at step i is ``function(i)``, step by step."""
-    state, given = method.new_features(0), {}
+    state, given = method.new_features(0, None), {}
     for step in Schedule([1 - index / num_steps for index in range(num_steps + 1)]).steps():
-        if method.full(step):
+        if method.full(step, None):
             method.keep(step, MLP, state, function(step.index))
         else:
             given[step.index] = method.recall(step, MLP, state, None, None)
@@ -100,9 +100,9 @@ def test_order_two_is_exact_for_a_table_of_true_derivatives():
 def test_warm_up_steps_keep_no_differences():
     """E = 3: order 1 from step 2 on, order 2 from step 8; the latest gap serves all orders."""
     method, sizes = TaylorSeer(interval=6, first_enhance=3, order=2), {}
-    state = method.new_features(0)
+    state = method.new_features(0, None)
     for step in FIFTY.steps():
-        if method.full(step):
+        if method.full(step, None):
             method.keep(step, MLP, state, torch.tensor([float(step.index**2)]))
             sizes[step.index] = [factor.item() for factor in state.by_module.get("ff", [[]])[0]]
     assert sizes[0] == []  # nothing will read it: differences begin between steps 1 and 2
@@ -114,7 +114,7 @@ def test_warm_up_steps_keep_no_differences():
 
 def test_order_zero_reuses_and_pairs_stay_pairs():
     method = TaylorSeer(interval=3, order=0)
-    state, attention = method.new_features(0), Feature("attention", "blocks", 0, "attn")
+    state, attention = method.new_features(0, None), Feature("attention", "blocks", 0, "attn")
     pair = (torch.ones(1, 2, 3), torch.zeros(1, 1, 3))
     method.keep(FIFTY.step(0), attention, state, pair)
     assert method.recall(FIFTY.step(1), attention, state, None, None) == pair
@@ -140,7 +140,7 @@ def test_runs_repeat_and_nfe_is_the_number_of_full_steps(random_pipeline, method
 
 def test_predicted_steps_run_modulations_alone():
     _, session = attached(random_pipeline_of("flux"), TaylorSeer(interval=3, first_enhance=2))
-    (work,) = session.run.works
+    (work,) = session.run.ledger.works
     assert work == {
         "embed_out": 12,
         "blocks:transformer_blocks": 10,

@@ -68,8 +68,8 @@ def test_one_state_for_both_branches_serves_the_second_from_the_first(random_qwe
     with attach(random_qwen.pipe, adapter_for(random_qwen.pipe), method) as session:
         random_qwen.run()
     stack = "blocks:transformer_blocks"
-    assert session.run.works[0][stack] > 0
-    assert session.run.works[1][stack] == 0
+    assert session.run.ledger.works[0][stack] > 0
+    assert session.run.ledger.works[1][stack] == 0
     assert session.run.nfe == session.run.schedule.num_steps / 2
 
 
@@ -84,14 +84,14 @@ def test_the_shared_preset_of_qwen_image_switches_guidance_off(random_qwen):
     """
     latents, session = attached(random_qwen, qwen_image(threshold=0.4, shared=True))
     steps, blocks = session.run.schedule.num_steps, len(random_qwen.pipe.transformer.transformer_blocks)
-    assert [work["blocks:transformer_blocks"] for work in session.run.works] == [steps * blocks, 0]
+    assert [work["blocks:transformer_blocks"] for work in session.run.ledger.works] == [steps * blocks, 0]
     torch.testing.assert_close(latents, random_qwen.run(true_cfg_scale=1.0), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(latents, random_qwen.run(), rtol=1e-2, atol=1e-2)
 
 
 def test_the_preset_for_each_branch_treats_both_alike(random_qwen):
     _, session = attached(random_qwen, qwen_image(threshold=0.4))
-    conditional, unconditional = session.run.works
+    conditional, unconditional = session.run.ledger.works
     assert conditional == unconditional
     assert 0 < session.run.nfe < session.run.schedule.num_steps
 

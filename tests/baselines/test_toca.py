@@ -48,7 +48,7 @@ class KeepAttention(FeatureMethod):
 )
 def test_full_steps_are_those_of_the_released_code(interval, first_enhance, full):
     method = ToCa(interval=interval, first_enhance=first_enhance)
-    assert [step.index for step in FIFTY.steps() if method.full(step)] == full
+    assert [step.index for step in FIFTY.steps() if method.full(step, None)] == full
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def refresh(method, state, cached, times=1):
 
 def test_chosen_tokens_are_refreshed_and_stay_until_the_next_full_step():
     method = ToCa(interval=9, ratio=0.5)  # 0.5 x 1.5 x 0.4 = 30 % of 20 tokens
-    state = method.new_features(3)
+    state = method.new_features(3, None)
     before = torch.zeros(2, 20, 4)
     for out in refresh(method, state, torch.zeros(2, 20, 4), times=4):
         fresh = (out != 0).all(dim=-1)
@@ -110,7 +110,7 @@ def test_the_tokens_with_the_largest_values_are_chosen_in_each_sample():
     value = Feature("value", "transformer_blocks", 0, "attn.to_v", num_heads=2)
     for sign, expected in ((1, [[1, 4], [0, 3]]), (-1, [[0, 2], [1, 2]])):
         method = ToCa(interval=5, ratio=0.7, score="v_norm", sign=sign)  # 42 % of 5 tokens
-        state = method.new_features(0)
+        state = method.new_features(0, None)
         method.keep(FIFTY.step(0), value, state, values)
         (out,) = refresh(method, state, torch.zeros(2, 5, 3))
         assert [row.nonzero().flatten().tolist() for row in out[:, :, 0]] == expected
@@ -128,7 +128,7 @@ def test_with_a_soft_weight_every_token_gets_its_turn():
     value = Feature("value", "transformer_blocks", 0, "attn.to_v")
     for soft_weight, refreshed in ((0.0, 2), (100.0, 10)):
         method = ToCa(interval=9, ratio=1 / 3, score="v_norm", soft_weight=soft_weight)  # 20 % of 10 tokens
-        state = method.new_features(0)
+        state = method.new_features(0, None)
         method.keep(FIFTY.step(0), value, state, values)
         *_, out = refresh(method, state, torch.zeros(1, 10, 3), times=5)
         assert (out[0, :, 0] != 0).sum() == refreshed
@@ -139,7 +139,7 @@ def test_with_a_soft_weight_every_token_gets_its_turn():
 def through_fused_block(single_writeback, tokens=10):
     """A ToCa step through a fused block: its cached output before and after, and what the output projection saw."""
     method = ToCa(interval=5, ratio=1.0, single_weight=0.2, single_writeback=single_writeback)  # 30 %
-    state, seen = method.new_features(0), []
+    state, seen = method.new_features(0, None), []
     attention, out = torch.arange(float(tokens)).reshape(1, tokens, 1), torch.full((1, tokens, 1), -1.0)
     for feature, output in zip(FUSED, (torch.zeros(1, tokens, 4), attention, out.clone())):
         method.keep(FIFTY.step(0), feature, state, output)
@@ -183,7 +183,7 @@ def test_with_all_tokens_only_attention_is_cached(random_pipeline):
 def test_with_no_tokens_everything_is_cached_and_nothing_computed(random_pipeline):
     latents, session = attached(random_pipeline, ToCa(interval=3, ratio=0.0))
     assert latents.isfinite().all()
-    assert not any(unit.startswith("tokens") for work in session.run.works for unit in work)
+    assert not any(unit.startswith("tokens") for work in session.run.ledger.works for unit in work)
 
 
 @pytest.mark.parametrize("settings", [{}, {"soft_weight": 0.25}])
@@ -219,13 +219,13 @@ def test_write_back_changes_the_picture_and_not_the_work(family):
     kept, session = attached(pipeline, ToCa(**settings))
     thrown, other = attached(pipeline, ToCa(**settings, single_writeback=False))
     assert not torch.equal(kept, thrown)
-    assert session.run.works == other.run.works
+    assert session.run.ledger.works == other.run.ledger.works
 
 
 def test_the_work_of_a_run():
     """12 steps: 4 full, 8 of ToCa; R = 0.5 refreshes 30 % and 28.9 % in double blocks, all of them in fused ones."""
     _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, ratio=0.5))
-    (work,) = session.run.works
+    (work,) = session.run.ledger.works
     assert work == {
         "embed_out": 12,
         "blocks:transformer_blocks": 4 * 2,

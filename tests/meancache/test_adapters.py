@@ -69,7 +69,7 @@ def test_blocks_run_once_a_call_in_the_adapters_order(random_pipeline):
 def test_denoiser_calls_a_step(random_pipeline):
     _, session = attached(random_pipeline, Full(), num_steps=3)
     assert session.run.num_branches == NUM_BRANCHES[session.adapter.name]
-    assert session.run.counters.denoiser_calls == session.run.counters.full_calls == 3 * session.run.num_branches
+    assert session.run.ledger.denoiser_calls == session.run.ledger.full_calls == 3 * session.run.num_branches
     assert session.run.nfe == 3
 
 

@@ -58,7 +58,7 @@ def costs_of(family: str, pipeline: RandomPipeline) -> PipelineCosts:
 def test_what_a_run_booked_is_what_torch_counts(family, method):
     pipeline, sessions = random_pipeline_of(family), []
     counted = count_flops(lambda: sessions.append(attached(pipeline, METHODS[method], num_steps=STEPS)[1]))
-    works = sessions[0].run.works
+    works = sessions[0].run.ledger.works
     if family == "z_image":  # both prompts of guidance in one call
         works = works * 2
     priced = costs_of(family, pipeline).run(works)
@@ -69,7 +69,7 @@ def test_what_a_run_booked_is_what_torch_counts(family, method):
 def test_full_run_is_that_of_the_full_method():
     pipeline = random_pipeline_of("qwen_image")
     costs = costs_of("qwen_image", pipeline)
-    assert costs.run(attached(pipeline, Full(), num_steps=STEPS)[1].run.works) == costs.full_run(STEPS)
+    assert costs.run(attached(pipeline, Full(), num_steps=STEPS)[1].run.ledger.works) == costs.full_run(STEPS)
 
 
 @pytest.mark.parametrize(("kind", "options", "image", "text", "expected"), FULL_SIZE)
@@ -102,7 +102,7 @@ def test_a_loaded_pipeline_with_encoders_and_vae(size):
     def call() -> None:
         with attach(pipe, adapter_for(pipe), Full()) as session:
             pipe("a red circle", height=size, width=size, max_sequence_length=24, num_inference_steps=2)
-        works.extend(session.run.works)
+        works.extend(session.run.ledger.works)
 
     counted = count_flops(call)
     costs = pipeline_costs(pipe, height=size, width=size, text_tokens=(24,))

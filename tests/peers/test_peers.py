@@ -55,7 +55,7 @@ def computed_steps(pipeline: RandomPipeline, method: Any, num_steps: int) -> lis
     counts = [0.0]
 
     def count(pipe: Any, index: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
-        counts.append(session.run.counters.full_calls)
+        counts.append(session.run.ledger.full_calls)
         return state
 
     with attach(pipeline.pipe, adapter_for(pipeline.pipe), method) as session:

@@ -4,37 +4,37 @@ At a step that is not full, blocks still run their norms and gates around the mo
 block whose outputs nobody will read hand on tensors of width zero.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from meancache.adapters import Stack
 from meancache.protocols import Feature, FeatureMethod
+from meancache.run import Run
 from meancache.seams.overrides import Override
-
-if TYPE_CHECKING:
-    from meancache.session import Session
 
 
 class FeatureSeam:
     """The modules of one denoiser that a method wants to see; its state is kept in the run."""
 
     def __init__(
-        self, session: Session, method: FeatureMethod, denoiser: str, blocks: Sequence[tuple[Stack, nn.Module]]
+        self,
+        current: Callable[[], Run],
+        method: FeatureMethod,
+        denoiser: str,
+        blocks: Sequence[tuple[Stack, nn.Module]],
     ) -> None:
-        self.session, self.method, self.denoiser, self.blocks = session, method, denoiser, blocks
+        self.current, self.method, self.denoiser, self.blocks = current, method, denoiser, blocks
         if any(block._compiled_call_impl is not None for _, block in blocks):
             raise ValueError("methods that cache features inside blocks need runtime.compile=false")
         kinds = {kind for stack, _ in blocks for kind in stack.features.values()}
         if not kinds & set(method.kinds):
             raise ValueError(
-                f"{session.adapter.name} has none of the features {sorted(method.kinds)}, only {sorted(kinds)}"
+                f"this denoiser has none of the features {sorted(method.kinds)}, only {sorted(kinds)}: see its adapter"
             )
 
     def overrides(self) -> Iterator[Override]:
@@ -50,22 +50,27 @@ class FeatureSeam:
     def _wrap(self, position: int, feature: Feature, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            run = self.session.run
-            key = (self.denoiser, position, run.branch)
-            state = run.state(key, partial(self.method.new_features, zlib.crc32(repr(key).encode())))
-            if self.session.runs_whole_blocks():
+            run = self.current()
+            state = self._state(run, position)
+            if run.whole:
                 output = original(*args, **kwargs)
                 self.method.keep(run.step, feature, state, _joined(feature, output))
                 return output
             x = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
             context = kwargs.get("encoder_hidden_states")
-            recalled = self.method.recall(run.step, feature, state, partial(self._compute, feature, original), x)
-            return _split(feature, recalled, x, context)
+            compute = partial(self._compute, run, feature, original)
+            return _split(feature, self.method.recall(run.step, feature, state, compute, x), x, context)
 
         return forward
 
-    def _compute(self, feature: Feature, original: Callable[..., Any], rows: Tensor) -> Any:
-        self.session.run.work[f"tokens:{feature.stack}.{feature.module}"] += rows.shape[1]
+    def _state(self, run: Run, position: int) -> Any:
+        """The method's state of one block in the branch in progress."""
+        key = (self.denoiser, position, run.branch)
+        branch = run.state((self.denoiser, run.branch), self.method.new_branch)
+        return run.state(key, partial(self.method.new_features, zlib.crc32(repr(key).encode()), branch))
+
+    def _compute(self, run: Run, feature: Feature, original: Callable[..., Any], rows: Tensor) -> Any:
+        run.book(f"tokens:{feature.stack}.{feature.module}", rows.shape[1])
         return original(rows)
 
 

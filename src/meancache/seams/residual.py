@@ -4,21 +4,17 @@ Every block's forward is overridden on the instance. A skipped block hands its i
 what the method predicts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from meancache.adapters import Stack, argument
+from meancache.adapters import ModelAdapter, Stack, argument
 from meancache.protocols import Probe, ResidualMethod, Streams
+from meancache.run import Run
 from meancache.seams.overrides import Override, entry_of
-
-if TYPE_CHECKING:
-    from meancache.session import Session
 
 Block = tuple[Stack, nn.Module]
 
@@ -31,6 +27,7 @@ class _Call:
     modulated_input: Callable[[], Any]
     time: Any
     skips: bool = False
+    passed: int = 0  # blocks so far
     probe: Probe | None = None
     probed: list[Callable[[], Any]] = field(default_factory=list)  # the probe's blocks, to run once more
 
@@ -39,16 +36,22 @@ class ResidualSeam:
     """One block list of one denoiser, ``share`` of all its blocks; the state of the method is kept in the run."""
 
     def __init__(
-        self, session: Session, method: ResidualMethod, denoiser: str, blocks: Sequence[Block], share: float
+        self,
+        current: Callable[[], Run],
+        method: ResidualMethod,
+        adapter: ModelAdapter,
+        denoiser: str,
+        blocks: Sequence[Block],
+        share: float,
     ) -> None:
-        self.session, self.method, self.share = session, method, share
+        self.current, self.method, self.adapter, self.share = current, method, adapter, share
         self.key, self.blocks = (denoiser, blocks[0][0].name), blocks
         self.start, self.end = method.probe_depth, len(blocks) - method.tail_depth
         self._call: _Call | None = None
         if not 0 <= self.start < self.end <= len(blocks):
             raise ValueError(
                 f"a probe of {method.probe_depth} and a tail of {method.tail_depth} blocks leave nothing to skip of "
-                f"the {len(blocks)} blocks of {session.adapter.name}; make them smaller"
+                f"the {len(blocks)} blocks of {adapter.name}; make them smaller"
             )
 
     def overrides(self) -> Iterator[Override]:
@@ -60,55 +63,68 @@ class ResidualSeam:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
             streams = stack.read(args, kwargs)
-            if position == 0:
-                modulated = partial(self._modulated_input, block, args, kwargs)
-                self._call = _Call(streams, modulated, argument(self.session.adapter.time, args, kwargs))
-            call = self._call
-            assert call is not None
-            if position == len(self.blocks) - 1:
-                self._call = None  # streams of this call are not held until the next one
+            call = self._pass(position, streams, block, args, kwargs)
             if position == self.start and not self._computes(call, streams):
                 return stack.pack(self._predict(call))
             if call.skips and self.start < position < self.end:
                 return stack.pack(streams)
-            if position < self.start and self.method.restarts(self.session.run.step):
+            if position < self.start and self.method.restarts(self.current().step):
                 call.probed.append(partial(original, *args, **kwargs))
             output = original(*args, **kwargs)
-            self.session.book_blocks(stack)
+            self.current().book_blocks(stack.name)
             if position == self.end - 1 and not call.skips:
                 self._observe(call, stack.unpack(output))
             return output
 
         return forward
 
+    def _pass(self, position: int, streams: Streams, block: nn.Module, args: Any, kwargs: Any) -> _Call:
+        """The call in progress, begun at the first block and let go at the last: its streams are not held longer.
+
+        Raises:
+            RuntimeError: the denoiser has left out a block before this one.
+        """
+        call = self._call
+        if position == 0 and call is None:
+            modulated = partial(self._modulated_input, block, args, kwargs)
+            call = _Call(streams, modulated, argument(self.adapter.time, args, kwargs))
+        if call is None or call.passed != position:
+            raise RuntimeError(
+                "the denoiser leaves out blocks itself, as skip-layer guidance does: methods that skip blocks cannot "
+                "be used with it"
+            )
+        call.passed += 1
+        self._call = None if call.passed == len(self.blocks) else call
+        return call
+
     def _computes(self, call: _Call, here: Streams) -> bool:
         call.probe = Probe(call.entry, here, call.modulated_input, call.time)
-        step, is_new = self.session.run.step, self._key() not in self.session.run.states
-        computes = self.method.computes(step, self._state(), call.probe)
+        run, is_new = self.current(), self._key() not in self.current().states
+        computes = self.method.computes(run.step, self._state(), call.probe)
         call.skips = not (computes or is_new)  # a denoiser that takes over in mid-run (Wan 2.2) has nothing to reuse
         if not call.skips:
             for (stack, _), block in zip(self.blocks, call.probed):
                 block()
-                self.session.book_blocks(stack)
+                run.book_blocks(stack.name)
         return not call.skips
 
     def _predict(self, call: _Call) -> Streams:
         assert call.probe is not None
-        return self.method.predict(self.session.run.step, self._state(), call.probe)
+        return self.method.predict(self.current().step, self._state(), call.probe)
 
     def _observe(self, call: _Call, out: Streams) -> None:
         assert call.probe is not None
-        self.method.observe(self.session.run.step, self._state(), call.probe, out)
-        self.session.run.counters.full_calls += self.share * self.session.runs_whole_blocks()
+        run = self.current()
+        self.method.observe(run.step, self._state(), call.probe, out)
+        run.ledger.full_calls += self.share * run.whole
 
     def _key(self) -> Hashable:
-        return *self.key, self.session.run.branch if self.method.per_branch else 0
+        return *self.key, self.current().branch if self.method.per_branch else 0
 
     def _state(self) -> Any:
-        return self.session.run.state(self._key(), self.method.new_state)
+        return self.current().state(self._key(), self.method.new_state)
 
     def _modulated_input(self, block: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        adapter = self.session.adapter
-        assert adapter.modulated_input is not None, f"the adapter {adapter.name} names blocks but no modulated input"
-        self.session.run.work["indicator"] += 1
-        return adapter.modulated_input(block, args, kwargs)
+        assert self.adapter.modulated_input is not None, f"{self.adapter.name} names blocks but no modulated input"
+        self.current().book("indicator")
+        return self.adapter.modulated_input(block, args, kwargs)

@@ -1,25 +1,21 @@
 """How many blocks ran under another library's cache, seen at each block's query projection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from meancache.adapters import Stack
+from meancache.run import Run
 from meancache.seams.overrides import Override
 
-if TYPE_CHECKING:
-    from meancache.session import Session
 
+class BlockCounter:
+    """Counts the blocks of one denoiser; a call of it is full when all of them ran."""
 
-class Watch:
-    """Counts blocks; a denoiser call is full when all of them ran."""
-
-    def __init__(self, session: Session, blocks: Sequence[tuple[Stack, nn.Module]]) -> None:
-        self.session, self.blocks = session, blocks
+    def __init__(self, current: Callable[[], Run], blocks: Sequence[tuple[Stack, nn.Module]]) -> None:
+        self.current, self.blocks = current, blocks
         self._call, self._ran = (-1, -1), 0  # step and branch, and how many of its blocks ran
 
     def overrides(self) -> Iterator[Override]:
@@ -31,12 +27,12 @@ class Watch:
     def _wrap(self, stack: Stack, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            run = self.session.run
-            run.work[f"blocks:{stack.name}"] += 1
+            run = self.current()
+            run.book(f"blocks:{stack.name}")
             if self._call != (run.index, run.branch):
                 self._call, self._ran = (run.index, run.branch), 0
             self._ran += 1
-            run.counters.full_calls += self._ran == len(self.blocks)
+            run.ledger.full_calls += self._ran == len(self.blocks)
             return original(*args, **kwargs)
 
         return forward

@@ -1,0 +1,199 @@
+"""All state of one run: from the first denoiser call after ``set_timesteps`` to the last solver step.
+
+Made anew for every run, so there is nothing to reset.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meancache.ledger import Ledger
+from meancache.schedule import Schedule, Step
+from meancache.trajectory import Entry, FullTrajectory, Trajectory
+
+Signature = tuple[Any, ...]  # shapes of a denoiser call's tensors
+
+
+@dataclass
+class Lane:
+    """What one scheduler steps through. A run has one, or more where a pipeline copies its scheduler (LTX-2's audio).
+
+    Attributes:
+        schedule: the part of its sigma grid that it runs.
+        start: index of the first step on the whole grid.
+        trajectory: its past steps.
+        index: steps taken.
+        euler_latents: float32; what Euler steps would have made of its first latents, where it moves otherwise.
+        latents: its latents after the latest step.
+    """
+
+    schedule: Schedule
+    start: int
+    trajectory: Trajectory
+    index: int = 0
+    euler_latents: Tensor | None = None
+    latents: Tensor | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.index == self.schedule.num_steps
+
+    def close_step(self, entry: Entry, applied: Tensor, latents: Tensor) -> None:
+        """Take note of a step, the velocity it moved with and the latents it gave."""
+        if self.euler_latents is not None:
+            self.euler_latents = self.euler_latents + self.schedule.step(self.index).dsigma * applied.float()
+        self.trajectory.append(entry)
+        self.index, self.latents = self.index + 1, latents
+
+
+@dataclass
+class Run:
+    """One run.
+
+    Attributes:
+        schedule: the sigma grid, or the rest of it where the run begins inside (img2img).
+        history: past steps that are kept, None for all.
+        began: clock at ``set_timesteps``, seconds.
+        ended: clock after the last ``step``, seconds.
+        index: solver step.
+        calls: denoiser calls of this step so far.
+        computing: the denoiser runs at this step.
+        stepped: a scheduler has taken this step; the next denoiser call begins the next one.
+        is_first: the call in progress is the first of its denoiser and branch, with inputs of these shapes.
+        whole: blocks that run in this call run with all of their modules.
+        lanes: by scheduler, the pipeline's own first.
+        states: of methods that reach into the denoiser; a key is (denoiser, ..., branch).
+        memory: state of a velocity method that decides by what it saw.
+        placeholders: of each branch, the shapes of its latest inputs and the output.
+        ledger: what it cost.
+    """
+
+    schedule: Schedule
+    history: int | None
+    began: float
+    ended: float = 0.0
+    index: int = 0
+    calls: int = 0
+    computing: bool = True
+    stepped: bool = False
+    is_first: bool = True
+    whole: bool = True
+    lanes: dict[int, Lane] = field(default_factory=dict)
+    states: dict[Hashable, Any] = field(default_factory=dict)
+    memory: Any = None
+    placeholders: dict[int, tuple[Signature, Any]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    _signatures: dict[tuple[str, int], Signature] = field(default_factory=dict)
+    _thread: int = field(default_factory=threading.get_ident)
+
+    @property
+    def step(self) -> Step:
+        return self.schedule.step(self.index)
+
+    @property
+    def branch(self) -> int:
+        """Number of the denoiser call in progress within its step."""
+        return self.calls - 1
+
+    @property
+    def nfe(self) -> float:
+        """Computed steps; a step of which only some calls were full counts by their share."""
+        return self.ledger.nfe
+
+    @property
+    def num_branches(self) -> int:
+        """Most denoiser calls of a step."""
+        return len(self.ledger.works)
+
+    @property
+    def lane(self) -> Lane:
+        """That of the pipeline's own scheduler, or of the first copy where it takes no step itself."""
+        return next(iter(self.lanes.values()))
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return self.lane.trajectory
+
+    @property
+    def final_latents(self) -> Tensor | None:
+        """What the last step gave; None before."""
+        return self.lane.latents if self.is_done else None
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self.lanes) and all(lane.is_done for lane in self.lanes.values())
+
+    def check_thread(self) -> None:
+        """Raise RuntimeError in any thread but that of the run's first call."""
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "two threads call one pipeline at once, but its scheduler holds one run: give each thread a pipeline "
+                "of its own"
+            )
+
+    def open_step(self) -> None:
+        """Go on to the next step if a scheduler has taken this one."""
+        if self.stepped:
+            self.index, self.calls, self.stepped = self.index + 1, 0, False
+
+    def open_call(self, denoiser: str, signature: Signature) -> None:
+        """Begin a call that really runs. A branch whose inputs have other shapes than before begins anew."""
+        key = (denoiser, self.branch)
+        before = self._signatures.get(key)
+        self.is_first = before != signature
+        if before is not None and self.is_first:
+            for state in [state for state in self.states if _belongs(state, key)]:
+                del self.states[state]
+        self._signatures[key] = signature
+        if self.branch == len(self.ledger.works):
+            self.ledger.works.append(Counter())
+
+    def placeholder(self, signature: Signature) -> Any:
+        """The latest output for inputs of these shapes, of this branch or else of another; None if there is none."""
+        known = [self.placeholders.get(self.branch), *self.placeholders.values()]
+        return next((entry[1] for entry in known if entry is not None and entry[0] == signature), None)
+
+    def state(self, key: Hashable, new: Callable[[], Any]) -> Any:
+        """The state kept under ``key``, made by ``new`` where there is none yet."""
+        if key not in self.states:
+            self.states[key] = new()
+        return self.states[key]
+
+    def book(self, unit: str, amount: float = 1) -> None:
+        """Book work of the branch in progress, see `meancache.flops`."""
+        self.ledger.works[self.branch][unit] += amount  # type: ignore[assignment]
+
+    def book_blocks(self, stack: str, count: int = 1) -> None:
+        """Book blocks of a list that ran in this call."""
+        self.book(f"{'blocks' if self.whole else 'modulations'}:{stack}", count)
+
+    def sample_works(self) -> tuple[list[Counter[str]], list[int]]:
+        """Of one sample of the finished run, by prompt that it needs: the work done, and text tokens with padding.
+
+        Z-Image puts both prompts of guidance into one call, which pads them to the longest; other models call twice.
+        """
+        assert self.final_latents is not None
+        works: list[Counter[str]] = []
+        tokens: list[int] = []
+        for work, lengths in zip(self.ledger.works, self.ledger.text_tokens):
+            num_prompts = len(lengths) // len(self.final_latents)
+            works += [work] * num_prompts
+            tokens += [max(lengths)] * num_prompts
+        return works, tokens
+
+    def full_trajectory(self) -> FullTrajectory:
+        """The finished run as calibration reads it; it was attached with ``keep``."""
+        assert self.final_latents is not None
+        entries = [self.trajectory[index] for index in range(self.lane.index)]
+        latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
+        return FullTrajectory(self.schedule, latents, torch.stack([entry.velocity for entry in entries]))
+
+
+def _belongs(state: Hashable, key: tuple[str, int]) -> bool:
+    assert isinstance(state, tuple)
+    return (state[0], state[-1]) == key
