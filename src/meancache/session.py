@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meancache.adapters import ModelAdapter, Stack
 from meancache.method import Full
+from meancache.models.adapter import ModelAdapter, Stack
 from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, SelectiveMethod, VelocityMethod
 from meancache.schedule import Schedule, Step
 from meancache.seams.features import FeatureSeam
@@ -260,7 +260,7 @@ def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, keep: bool = Fal
 
     Args:
         pipe: a diffusers flow-matching pipeline.
-        adapter: names its denoisers; see :func:`meancache.adapters.adapter_for`.
+        adapter: names its denoisers; see :func:`meancache.models.adapter_for`.
         method: what to do at each step.
         keep: keep every step in ``session.run.trajectory``, and the method's states after the run (calibration).
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from meancache.adapters import Stack
+from meancache.models.adapter import Stack
 from meancache.protocols import Feature, FeatureMethod
 from meancache.seams.overrides import Override
 

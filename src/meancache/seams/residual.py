@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from meancache.adapters import Stack, argument
+from meancache.models.adapter import Stack, argument
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.seams.overrides import Override, entry_of
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from meancache.adapters import Stack
+from meancache.models.adapter import Stack
 from meancache.seams.overrides import Override
 
 if TYPE_CHECKING:
