@@ -29,10 +29,10 @@ from experiments.full_size.bench_rows import rows_of
 from experiments.full_size.cache_rows import evenly
 from experiments.full_size.random_weights import random_pipeline
 from experiments.plan import build_method, plan_request
-from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline, prepare, start_runtime
 from meancache.planner import PlanRequest
 from meancache.protocols import Method

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from experiments.compose import compose_config
 from experiments.plan import build_method
-from meancache.adapters import adapter_for
 from meancache.config import RunConfig
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline
 from meancache.plan import RULES, Plan
 from meancache.protocols import Method

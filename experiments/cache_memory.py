@@ -28,10 +28,10 @@ from experiments.full_size.no_data import without_data
 from experiments.full_size.other_models import OTHERS
 from experiments.full_size.paper_models import without_weights
 from experiments.full_size.random_weights import FULL_SIZE
-from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import ModelConfig
 from meancache.memory import kept, num_bytes
+from meancache.models import adapter_for
 from meancache.pipelines import DTYPES
 from meancache.protocols import Method
 from meancache.schedule import Schedule

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from meancache.adapters import adapter_for
 from meancache.artifacts import (
     SampleStore,
     content_hash,
@@ -24,6 +23,7 @@ from meancache.artifacts import (
 from meancache.config import ModelConfig, RunConfig
 from meancache.flops import pipeline_costs
 from meancache.media import mp4, png
+from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline
 from meancache.plan import Plan
 from meancache.progress import track

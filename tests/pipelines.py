@@ -23,8 +23,8 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 
-from meancache.adapters import adapter_for
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.schedule import Schedule
 from meancache.session import Session, attach
 

@@ -12,7 +12,7 @@ import yaml
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from experiments.compose import CONF, compose_config
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.plan import Plan
 from meancache.protocols import VelocityMethod
 from meancache.schedule import Schedule

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from meancache.adapters import adapter_for
 from meancache.memory import storages
+from meancache.models import adapter_for
 from meancache.seams.overrides import override
 
 

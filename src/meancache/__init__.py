@@ -7,8 +7,8 @@ with meancache.attach(pipe, meancache.adapter_for(pipe), meancache.MeanCache(pla
     image = pipe("a red circle above a blue star", num_inference_steps=50).images[0]
 """
 
-from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.plan import Plan
 from meancache.schedule import Schedule, Step
 from meancache.session import attach

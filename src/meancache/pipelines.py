@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from meancache.adapters import adapter_for
 from meancache.config import ModelConfig, RuntimeConfig
+from meancache.models import adapter_for
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from meancache.adapters import ModelAdapter
 from meancache.intruders import check_is_free
 from meancache.method import Full
+from meancache.models.adapter import ModelAdapter
 from meancache.protocols import (
     ExternalMethod,
     FeatureMethod,
@@ -229,7 +229,7 @@ def attach(pipe: Any, adapter: ModelAdapter, method: Method, *, keep: bool = Fal
 
     Args:
         pipe: a diffusers flow-matching pipeline.
-        adapter: names its denoisers; see :func:`meancache.adapters.adapter_for`.
+        adapter: names its denoisers; see :func:`meancache.models.adapter_for`.
         method: what to do at each step.
         keep: keep every step in ``session.run.trajectory``, and the method's states after the run (calibration).
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import ExternalMethod
 from peers.traces import without_traces
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import ExternalMethod
 from meancache.schedule import Schedule
 from peers.traces import without_traces

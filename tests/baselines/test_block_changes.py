@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines.block_changes import BlockChanges, Changes, magcache_ratios, teacache_coefficients
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import Probe, Streams
 from meancache.schedule import Schedule
 from meancache.session import attach

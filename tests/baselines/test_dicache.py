@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines.dicache import DiCache
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import Probe, Streams
 from meancache.schedule import Schedule
 from meancache.session import attach

@@ -21,8 +21,8 @@ from baselines.taylorseer import TaylorSeer
 from baselines.taylorseer_lite import TaylorSeerLite
 from baselines.teacache import TeaCache
 from baselines.toca import ToCa
-from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.plan import Plan
 from meancache.protocols import FeatureMethod, Method, ResidualMethod
 from meancache.released import ReleasedMeanCache

@@ -8,7 +8,7 @@ import yaml
 
 from baselines.teacache import TeaCache
 from experiments.compose import CONF, compose_config
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import Probe, Streams
 from meancache.schedule import Schedule
 from meancache.session import attach

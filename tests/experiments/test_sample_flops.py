@@ -12,9 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
 from experiments.compose import compose_config
 from experiments.generate import sample_flops
-from meancache.adapters import adapter_for
 from meancache.flops import count_flops
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.session import attach
 from tests.pipelines import FAMILIES, attached, random_pipeline_of
 

@@ -10,8 +10,9 @@ import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
-from meancache.adapters import ADAPTERS, Argument, Stack, adapter_for, argument
 from meancache.method import Full
+from meancache.models import ADAPTERS, adapter_for
+from meancache.models.adapter import Argument, Stack, argument
 from meancache.protocols import Streams
 from tests.pipelines import FAMILIES, NUM_BRANCHES, RandomPipeline, attached
 
@@ -185,9 +186,31 @@ def test_a_model_without_block_lists_is_an_error(random_flux):
         type(adapter)("x").blocks(random_flux.pipe.transformer)
 
 
+class PeftModel(nn.Module):
+    """As PEFT's: the denoiser is two wrappers inside."""
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.base_model = type("LoraModel", (BaseTuner,), {})(denoiser)
+
+
+class BaseTuner(nn.Module):
+    def __init__(self, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.model = denoiser
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, PeftModel, lambda denoiser: torch.compile(PeftModel(denoiser))])
+def test_the_denoiser_is_known_inside_of_wrappers(random_flux, monkeypatch, wrap):
+    bare, adapter = random_flux.pipe.transformer, adapter_for(random_flux.pipe)
+    monkeypatch.setattr(random_flux.pipe, "transformer", wrap(bare))
+    assert adapter_for(random_flux.pipe) == adapter
+    assert adapter.blocks(random_flux.pipe.transformer) == adapter.blocks(bare)
+
+
 def test_a_solver_that_does_not_solve_a_flow_is_an_error(random_flux, monkeypatch):
     monkeypatch.setattr(random_flux.pipe, "scheduler", DDIMScheduler())
-    with pytest.raises(ValueError, match="DDIMScheduler, which does not solve a flow"):
+    with pytest.raises(ValueError, match="DDIMScheduler, which is not known to solve a flow"):
         adapter_for(random_flux.pipe)
 
 

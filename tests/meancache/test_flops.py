@@ -15,7 +15,6 @@ from diffusers import (
 from baselines.dicache import DiCache
 from baselines.taylorseer import TaylorSeer
 from baselines.teacache import TeaCache
-from meancache.adapters import adapter_for
 from meancache.flops import (
     PipelineCosts,
     count_flops,
@@ -26,6 +25,7 @@ from meancache.flops import (
     unit_costs,
 )
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.session import attach
 from tests.pipelines import FAMILIES, RandomPipeline, attached, random_pipeline_of
 

@@ -9,8 +9,8 @@ from diffusers import FirstBlockCacheConfig, FluxPipeline
 
 from baselines.fbcache import FBCache
 from baselines.taylorseer import TaylorSeer
-from meancache.adapters import adapter_for
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.session import attach
 from tests.meancache.test_runs import ADAPTER, STEPS, planned
 from tests.pipelines import RandomPipeline, attached

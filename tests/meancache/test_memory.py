@@ -18,9 +18,9 @@ from baselines.lemica import LeMiCa
 from baselines.taylorseer import TaylorSeer
 from baselines.taylorseer_lite import TaylorSeerLite
 from baselines.toca import ToCa
-from meancache.adapters import adapter_for
 from meancache.memory import kept, num_bytes, storages
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.plan import RULES, Plan
 from meancache.protocols import Feature, Method
 from meancache.session import Session, attach

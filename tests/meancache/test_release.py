@@ -9,8 +9,8 @@ import copy
 import pytest
 import torch
 
-from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.plan import Plan
 from meancache.session import attach
 

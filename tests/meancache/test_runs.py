@@ -9,8 +9,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from meancache.adapters import ModelAdapter
 from meancache.method import Full, MeanCache
+from meancache.models.adapter import ModelAdapter
 from meancache.plan import Plan
 from meancache.schedule import Schedule
 from meancache.session import Session, attach

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from meancache.adapters import ModelAdapter, adapter_for
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
+from meancache.models.adapter import ModelAdapter
 from meancache.plan import Plan
 from meancache.session import attach
 from tests.pipelines import NUM_BRANCHES, NUM_STEPS, RandomPipeline, attached, schedule_of

@@ -10,7 +10,7 @@ import torch
 from baselines.fbcache import FBCache
 from baselines.fewer_steps import FewerSteps
 from baselines.magcache import MagCache
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.session import attach
 from peers.diffusers_cache import DiffusersCache
 from peers.solvers import Solver

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from meancache.adapters import Stack
+from meancache.models.adapter import Stack
 from meancache.run import Run
 from meancache.seams.overrides import Override
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from meancache.adapters import Stack
+from meancache.models.adapter import Stack
 from meancache.protocols import Feature, FeatureMethod
 from meancache.run import Run
 from meancache.seams.overrides import Override

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from meancache.adapters import ModelAdapter, Stack, argument
+from meancache.models.adapter import ModelAdapter, Stack, argument
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.run import Run
 from meancache.seams.overrides import Override, entry_of

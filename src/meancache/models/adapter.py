@@ -1,0 +1,120 @@
+"""What the seams must know of a model: its lists of blocks and how blocks are called. One adapter a model family."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from meancache.protocols import Streams
+
+Argument = tuple[str, int]  # name and position of a block's argument
+
+# modules that stand around a denoiser, and where they keep it
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod",  # torch.compile
+    "PeftModel": "base_model",
+    "BaseTuner": "model",  # what a PeftModel keeps: LoraModel and its like
+    "DistributedDataParallel": "module",
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One list of blocks of a denoiser.
+
+    Attributes:
+        name: attribute of the denoiser.
+        hidden: the argument that carries image tokens.
+        encoder: the argument that carries text tokens, None where blocks do not pass them on.
+        encoder_first: a block returns (encoder, hidden) and not (hidden, encoder).
+        features: kind of each module whose output can be cached, by its name in the block.
+    """
+
+    name: str
+    hidden: Argument = ("hidden_states", 0)
+    encoder: Argument | None = ("encoder_hidden_states", 1)
+    encoder_first: bool = False
+    features: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Streams:
+        """The streams among a block's arguments."""
+        encoder = None if self.encoder is None else argument(self.encoder, args, kwargs)
+        return Streams(argument(self.hidden, args, kwargs), encoder)
+
+    def unpack(self, output: Any) -> Streams:
+        """The streams that a block returned."""
+        if self.encoder is None:
+            return Streams(output)
+        return Streams(output[1], output[0]) if self.encoder_first else Streams(output[0], output[1])
+
+    def pack(self, streams: Streams) -> Any:
+        """Streams as a block returns them."""
+        if self.encoder is None:
+            return streams.hidden
+        return (streams.encoder, streams.hidden) if self.encoder_first else (streams.hidden, streams.encoder)
+
+
+def argument(which: Argument, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    name, position = which
+    return kwargs[name] if name in kwargs else args[position]
+
+
+def unwrapped(module: Any) -> Any:
+    """The denoiser itself, without what torch.compile, PEFT or accelerate put around it."""
+    for kind in type(module).__mro__:
+        if kind.__name__ in _WRAPPERS:
+            return unwrapped(getattr(module, _WRAPPERS[kind.__name__]))
+    return module
+
+
+@dataclass(frozen=True)
+class ModelAdapter:
+    """Where a pipeline keeps its denoisers, and how their blocks are called.
+
+    Attributes:
+        name: model family, as in tables and plans.
+        classes: names of the denoiser classes it is for.
+        denoisers: attributes of the pipeline that hold the modules called in the denoising loop.
+        stacks: block lists of a denoiser in the order they run; none for a model known at velocity level only.
+        modulated_input: (block 0, args, kwargs) -> its modulated input, (B, S, D).
+        time: block 0's argument that carries the time embedding, as far as it is common to all blocks.
+        text: the denoiser's argument that carries text tokens, (B, S, D) or a list with (S, D) of each prompt.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    denoisers: tuple[str, ...] = ("transformer",)
+    stacks: tuple[Stack, ...] = ()
+    modulated_input: Callable[[Any, Sequence[Any], Mapping[str, Any]], Tensor] | None = None
+    time: Argument = ("temb", 2)
+    text: str = "encoder_hidden_states"
+
+    def blocks(self, denoiser: nn.Module) -> list[tuple[Stack, nn.Module]]:
+        """All blocks in the order they run, each with its list.
+
+        Raises:
+            ValueError: this model is known at velocity level only, or the denoiser lacks a list.
+        """
+        if not self.stacks:
+            raise ValueError(
+                f"{self.name!r} is known at velocity level only; methods that skip blocks or features need its block "
+                "lists: add a file to meancache.models"
+            )
+        denoiser = unwrapped(denoiser)
+        missing = [stack.name for stack in self.stacks if not len(getattr(denoiser, stack.name, ()))]
+        if missing:
+            raise ValueError(f"{type(denoiser).__name__} has no blocks {missing}; check the adapter {self.name!r}")
+        return [(stack, block) for stack in self.stacks for block in getattr(denoiser, stack.name)]
+
+    def block_lists(self, denoiser: nn.Module, *, fused: bool) -> list[list[tuple[Stack, nn.Module]]]:
+        """The blocks as one list, or a list for each stack."""
+        blocks = self.blocks(denoiser)
+        return [blocks] if fused else [[b for b in blocks if b[0] is stack] for stack in self.stacks]
+
+
+def modulated_by_norm1(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+    """Modulated input of blocks whose norm1 is an AdaLayerNormZero, which gives it first. (B, S, D)"""
+    hidden, temb = argument(("hidden_states", 0), args, kwargs), argument(("temb", 2), args, kwargs)
+    modulated: Tensor = block.norm1(hidden, emb=temb)[0]
+    return modulated
