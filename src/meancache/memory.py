@@ -43,7 +43,7 @@ def _parts(item: Any) -> Iterable[Any]:
 def kept(run: Run) -> dict[int, UntypedStorage]:
     """What a run keeps for its method: states, past steps, and what stands in for the denoiser's output."""
     past = [(lane.trajectory, lane.euler_latents) for lane in run.lanes.values()]
-    return storages(run.states, past, run.placeholders)
+    return storages(run.states, run.branch_states, past, run.placeholders)
 
 
 def num_bytes(found: Mapping[int, UntypedStorage]) -> int:

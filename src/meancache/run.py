@@ -68,6 +68,7 @@ class Run:
         whole: blocks that run in this call run with all of their modules.
         lanes: by scheduler, the pipeline's own first.
         states: of methods that reach into the denoiser; a key is (denoiser, ..., branch).
+        branch_states: of feature methods whose full calls depend on the run; a key is (denoiser, branch).
         memory: state of a velocity method that decides by what it saw.
         placeholders: of each branch, the shapes of its latest inputs and the output.
         ledger: what it cost.
@@ -85,6 +86,7 @@ class Run:
     whole: bool = True
     lanes: dict[int, Lane] = field(default_factory=dict)
     states: dict[Hashable, Any] = field(default_factory=dict)
+    branch_states: dict[tuple[str, int], Any] = field(default_factory=dict)
     memory: Any = None
     placeholders: dict[int, tuple[Signature, Any]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -147,6 +149,7 @@ class Run:
         before = self._signatures.get(key)
         self.is_first = before != signature
         if before is not None and self.is_first:
+            self.branch_states.pop(key, None)
             for state in [state for state in self.states if _belongs(state, key)]:
                 del self.states[state]
         self._signatures[key] = signature
@@ -163,6 +166,13 @@ class Run:
         if key not in self.states:
             self.states[key] = new()
         return self.states[key]
+
+    def branch_state(self, denoiser: str, new: Callable[[], Any]) -> Any:
+        """The state of the branch in progress, made by ``new`` where there is none yet."""
+        key = (denoiser, self.branch)
+        if key not in self.branch_states:
+            self.branch_states[key] = new()
+        return self.branch_states[key]
 
     def book(self, unit: str, amount: float = 1) -> None:
         """Book work of the branch in progress, see `meancache.flops`."""

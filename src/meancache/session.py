@@ -136,8 +136,7 @@ class Session:
     def _is_full(self, run: Run, denoiser: str) -> bool:
         if self.feature_method is None:
             return True
-        branch = run.state((denoiser, run.branch), self.feature_method.new_branch)
-        return self.feature_method.full(run.step, branch)
+        return self.feature_method.full(run.step, run.branch_state(denoiser, self.feature_method.new_branch))
 
     def _book_call(self, run: Run, denoiser: nn.Module) -> None:
         """Book what a denoiser call cost, but for blocks that a seam books one by one."""
@@ -208,6 +207,7 @@ class Session:
         run.ended = now(self.device)
         if not self.keep:  # the VAE will want the memory
             run.states.clear()
+            run.branch_states.clear()
             run.placeholders.clear()
 
 

@@ -26,9 +26,12 @@ class KeepAttention(FeatureMethod):
     kinds = ("attention", "cross_attention", "fused_attention")
 
     def __init__(self, other: ToCa) -> None:
-        self.full = other.full  # on the same steps
+        self.other = other
 
-    def new_features(self, seed):
+    def full(self, step, branch):
+        return self.other.full(step, branch)  # on the same steps
+
+    def new_features(self, seed, branch):
         return SimpleNamespace(output=None)
 
     def keep(self, step, feature, state, output):

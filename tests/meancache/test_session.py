@@ -136,7 +136,7 @@ def test_a_plan_for_another_grid_is_refused(random_flux):
 def test_nothing_to_attach_to_is_an_error(random_flux):
     with (
         pytest.raises(ValueError, match="no denoiser 'unet'"),
-        attach(random_flux.pipe, ModelAdapter("x", ("unet",)), Full()),
+        attach(random_flux.pipe, ModelAdapter("x", denoisers=("unet",)), Full()),
     ):
         pass
     with (

@@ -66,7 +66,7 @@ class FeatureSeam:
     def _state(self, run: Run, position: int) -> Any:
         """The method's state of one block in the branch in progress."""
         key = (self.denoiser, position, run.branch)
-        branch = run.state((self.denoiser, run.branch), self.method.new_branch)
+        branch = run.branch_state(self.denoiser, self.method.new_branch)
         return run.state(key, partial(self.method.new_features, zlib.crc32(repr(key).encode()), branch))
 
     def _compute(self, run: Run, feature: Feature, original: Callable[..., Any], rows: Tensor) -> Any:
