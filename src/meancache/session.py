@@ -17,12 +17,12 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from meancache.flops.call import Arguments, described
 from meancache.method import Full
 from meancache.models.adapter import ModelAdapter, Stack
 from meancache.protocols import ExternalMethod, FeatureMethod, Method, ResidualMethod, SelectiveMethod, VelocityMethod
@@ -65,7 +65,7 @@ class Run:
     num_branches: int = 0  # learned in step 0, asserted afterwards
     outputs: list[Any] = field(default_factory=list)  # last output of each branch
     states: dict[Hashable, Any] = field(default_factory=dict)  # of methods that reach into the denoiser
-    text_tokens: list[list[int]] = field(default_factory=list)  # by branch, of each prompt in its call
+    arguments: list[Arguments] = field(default_factory=list)  # of the first denoiser call of each branch, without data
     called: set[Hashable] = field(default_factory=set)  # denoisers and branches that have run
     is_first: bool = True  # the call in progress is the first of its denoiser and branch
     works: list[Counter[str]] = field(default_factory=list)  # what each branch cost, see meancache.flops
@@ -95,20 +95,6 @@ class Run:
         if key not in self.states:
             self.states[key] = new()
         return self.states[key]
-
-    def sample_works(self) -> tuple[list[Counter[str]], list[int]]:
-        """Of one sample of the finished run, by prompt that it needs: the work done, and text tokens with padding.
-
-        Z-Image puts both prompts of guidance into one call, which pads them to the longest; other models call twice.
-        """
-        assert self.final_latents is not None
-        works: list[Counter[str]] = []
-        tokens: list[int] = []
-        for work, lengths in zip(self.works, self.text_tokens):
-            num_prompts = len(lengths) // len(self.final_latents)
-            works += [work] * num_prompts
-            tokens += [max(lengths)] * num_prompts
-        return works, tokens
 
     def full_trajectory(self) -> FullTrajectory:
         """The finished run as calibration reads it; it was attached with ``keep``."""
@@ -168,8 +154,7 @@ class Session:
                 return run.outputs[branch]
             if branch == len(run.works):
                 run.works.append(Counter())
-                given = signature(original).bind_partial(*args, **kwargs).arguments
-                run.text_tokens.append(_num_tokens(given.get(self.adapter.text)))
+                run.arguments.append(described(original, args, kwargs))
             run.is_first = (denoiser, branch) not in run.called
             run.called.add((denoiser, branch))
             output = original(*args, **kwargs)
@@ -194,14 +179,14 @@ class Session:
         run.work["embed_out"] += 1
         if self.blocks_are_booked:
             return
-        for stack in self.adapter.stacks:
-            self.book_blocks(stack, len(getattr(denoiser, stack.name)))
+        for stack, _ in self.adapter.blocks(denoiser) if self.adapter.stacks else ():
+            self.book_blocks(stack)
         run.counters.full_calls += self.runs_whole_blocks()
 
-    def book_blocks(self, stack: Stack, count: int = 1) -> None:
-        """Book blocks of a list that ran in this call."""
+    def book_blocks(self, stack: Stack) -> None:
+        """Book a block that ran in this call."""
         unit = "blocks" if self.runs_whole_blocks() else "modulations"
-        self.run.work[f"{unit}:{stack.name}"] += count
+        self.run.work[f"{unit}:{stack.unit}"] += 1
 
     def wrap_step(self, original: Callable[..., Any], scheduler: Any) -> Callable[..., Any]:
         @wraps(original)
@@ -225,13 +210,6 @@ class Session:
             return result
 
         return wrapper
-
-
-def _num_tokens(text: Any) -> list[int]:
-    """Tokens of each prompt of a denoiser call, none where it takes no text that we know."""
-    if isinstance(text, Tensor):
-        return [text.shape[1]] * len(text)
-    return [len(prompt) for prompt in text or ()]
 
 
 def _checked_step(run: Run, scheduler: Any) -> Step:

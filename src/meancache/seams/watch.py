@@ -32,7 +32,7 @@ class Watch:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
             run = self.session.run
-            run.work[f"blocks:{stack.name}"] += 1
+            run.work[f"blocks:{stack.unit}"] += 1
             if self._call != (run.index, run.branch):
                 self._call, self._ran = (run.index, run.branch), 0
             self._ran += 1
