@@ -21,7 +21,7 @@ from meancache.artifacts import (
     write_atomic,
 )
 from meancache.config import ModelConfig, RunConfig
-from meancache.flops import pipeline_costs
+from meancache.flops import sample_flops
 from meancache.media import mp4, png
 from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline
@@ -131,7 +131,7 @@ def _generate(config: RunConfig, pipe: Any, method: Method, store: SampleStore, 
     reset_peak_memory(torch.device(config.runtime.device))
     for batch in track(batches, description=str(config.method["name"]), total=len(batches)):
         images, session, seconds = call_pipeline(config, pipe, method, batch)
-        flops = sample_flops(config, pipe, session)
+        flops = flops_of(config, pipe, session)
         for sample, image in zip(batch, images):
             record = _record(sample, session, seconds, len(batch), flops)
             video = b""
@@ -179,29 +179,21 @@ def _for_each_prompt(call: Mapping[str, Any], num_prompts: int) -> dict[str, Any
     return {**call} if negative is None else {**call, "negative_prompt": [negative] * num_prompts}
 
 
-def sample_flops(config: RunConfig, pipe: Any, session: Session) -> dict[str, float] | None:
-    """FLOPs of one sample of the session's latest run, or None where they are not known."""
-    size = config.model.call
-    if session.is_watched or "height" not in size:
+def flops_of(config: RunConfig, pipe: Any, session: Session) -> dict[str, float | None] | None:
+    """FLOPs of one sample of the session's latest run, or None under another library, whose work is not known."""
+    if session.is_watched:
         return None
-    works, tokens = session.run.sample_works()
-    try:
-        costs = pipeline_costs(
-            pipe,
-            height=size["height"],
-            width=size["width"],
-            num_frames=size.get("num_frames", 1),
-            text_tokens=tokens,
-            call=size,
-        )
-    except ValueError as error:
-        log.debug("no FLOPs for %s: %s", config.model.name, error)
-        return None
-    return asdict(costs.run(works))
+    run = session.run
+    assert run.final_latents is not None
+    size, call = len(run.final_latents), config.model.call
+    flops = sample_flops(
+        pipe, session.adapter, works=run.ledger.works, arguments=run.ledger.arguments, batch_size=size, call=call
+    )
+    return asdict(flops)
 
 
 def _record(
-    sample: Sample, session: Session, seconds: dict[str, float], batch_size: int, flops: dict[str, float] | None
+    sample: Sample, session: Session, seconds: dict[str, float], batch_size: int, flops: dict[str, float | None] | None
 ) -> dict[str, Any]:
     return {
         "prompt_index": sample.prompt.index,

@@ -7,14 +7,20 @@ more than 0.01 % off.
 import sys
 from collections.abc import Mapping
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from experiments.compose import compose_config
 from experiments.full_size.image_rows import FLUX, QWEN, ROWS, Row
-from experiments.full_size.paper_models import flux, hunyuan_video, qwen_image, without_weights
-from experiments.full_size.video_rows import HUNYUAN, TEXT, VIDEO_ROWS
+from experiments.full_size.no_data import first_calls
+from experiments.full_size.paper_models import without_weights
+from experiments.full_size.random_weights import FULL_SIZE
+from experiments.full_size.video_rows import HUNYUAN, VIDEO_ROWS
 from meancache.flops import PipelineCosts, pipeline_costs
+from meancache.models import adapter_for
 
+MODELS = {FLUX: "flux", QWEN: "qwen_image", HUNYUAN: "hunyuan_video"}
 TERA = 1e12
 TOLERANCE = 1e-4  # of Table 2's figures, which others counted
 LEGEND = (
@@ -25,20 +31,23 @@ LEGEND = (
 
 
 def full_size_costs() -> dict[str, PipelineCosts]:
-    """Prices at the paper's sizes; FLUX pads text to 512 tokens, HunyuanVideo to 256."""
-    video = without_weights(hunyuan_video)
-    return {
-        FLUX: pipeline_costs(without_weights(flux), height=1024, width=1024, text_tokens=(512,)),
-        QWEN: pipeline_costs(without_weights(qwen_image), height=928, width=1664, text_tokens=(19, 6)),
-        HUNYUAN: pipeline_costs(video, height=480, width=640, num_frames=65, text_tokens=(TEXT,)),
-    }
+    """Prices at the paper's sizes, those of the models' own configurations."""
+    return {title: _costs(name) for title, name in MODELS.items()}
+
+
+def _costs(name: str) -> PipelineCosts:
+    model, (make, embeddings) = compose_config([f"model={name}"]).model, FULL_SIZE[name]
+    pipe = without_weights(make)
+    pipe.set_progress_bar_config(disable=True)
+    inputs = model.call | embeddings(pipe.transformer.config, lambda *shape: torch.zeros(1, *shape))
+    return pipeline_costs(pipe, adapter_for(pipe), first_calls(pipe, inputs), model.call)
 
 
 def tflops(row: Row, costs: Mapping[str, PipelineCosts]) -> float:
     """Ours: the whole pipeline as the paper counts it, or of HunyuanVideo the denoiser as others do."""
     prices = costs[row.model]
-    flops = prices.run(row.works(prices.full_call))
-    return (flops.denoiser if row.model == HUNYUAN else flops.pipeline) / TERA
+    once = 0 if row.model == HUNYUAN else prices.once
+    return (prices.run(row.works(prices.full_call)) + once) / TERA
 
 
 def agrees(row: Row, ours: float) -> bool:

@@ -4,7 +4,7 @@ The pipeline's own loop, scheduler, session and method run as they are. Only wha
 timesteps and noise levels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from meancache.flops.call import Arguments, described
 from meancache.memory import storages
 from meancache.models import adapter_for
 from meancache.seams.overrides import override
@@ -75,6 +76,21 @@ def without_data(pipe: Any) -> Iterator[None]:
             exits.enter_context(override(denoiser, "forward", _on_meta(denoiser.forward)))
         exits.enter_context(_Shapes())
         yield
+
+
+def first_calls(pipe: Any, inputs: Mapping[str, Any]) -> list[Arguments]:
+    """Arguments of the denoiser calls of a step, of a pipeline whose modules are on the meta device."""
+    denoiser, calls = pipe.transformer, list[Arguments]()
+    forward = denoiser.forward
+
+    @wraps(forward)
+    def note(*args: Any, **kwargs: Any) -> tuple[Tensor]:
+        calls.append(described(forward, args, kwargs))
+        return (torch.empty_like(calls[-1]["hidden_states"]),)  # a velocity; of these models it has the same shape
+
+    with without_data(pipe), override(denoiser, "forward", note):
+        pipe(**inputs, num_inference_steps=1, output_type="latent")
+    return calls
 
 
 def _with_data(original: Callable[..., Any]) -> Callable[..., Any]:

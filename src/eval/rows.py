@@ -103,8 +103,9 @@ def _median_seconds(records: list[Record], part: str) -> float:
 
 
 def _mean_tflops(records: list[Record], part: str) -> float | None:
-    known = [record.flops[part] for record in records if record.flops is not None]
-    return fmean(known) / 1e12 if len(known) == len(records) else None
+    found = [None if record.flops is None else record.flops[part] for record in records]
+    known = [flops for flops in found if flops is not None]
+    return fmean(known) / 1e12 if len(known) == len(found) else None
 
 
 def _config(run: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Record:
     device: str
     seconds: Mapping[str, float]
     peak_memory_mib: float
-    flops: Mapping[str, float] | None
+    flops: Mapping[str, float | None] | None
     num_frames: int | None = None
 
     @property

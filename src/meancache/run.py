@@ -4,7 +4,6 @@ Made anew for every run, so there is nothing to reset.
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from meancache.flops.call import Arguments
 from meancache.ledger import Ledger
 from meancache.schedule import Schedule, Step
 from meancache.trajectory import Entry, FullTrajectory, Trajectory
@@ -62,6 +62,7 @@ class Run:
         ended: clock after the last ``step``, seconds.
         index: solver step.
         calls: denoiser calls of this step so far.
+        num_branches: most that a step has had.
         computing: the denoiser runs at this step.
         stepped: a scheduler has taken this step; the next denoiser call begins the next one.
         is_first: the call in progress is the first of its denoiser and branch, with inputs of these shapes.
@@ -80,6 +81,7 @@ class Run:
     ended: float = 0.0
     index: int = 0
     calls: int = 0
+    num_branches: int = 0
     computing: bool = True
     stepped: bool = False
     is_first: bool = True
@@ -106,11 +108,6 @@ class Run:
     def nfe(self) -> float:
         """Computed steps; a step of which only some calls were full counts by their share."""
         return self.ledger.nfe
-
-    @property
-    def num_branches(self) -> int:
-        """Most denoiser calls of a step."""
-        return len(self.ledger.works)
 
     @property
     def lane(self) -> Lane:
@@ -143,7 +140,7 @@ class Run:
         if self.stepped:
             self.index, self.calls, self.stepped = self.index + 1, 0, False
 
-    def open_call(self, denoiser: str, signature: Signature) -> None:
+    def open_call(self, denoiser: str, signature: Signature, arguments: Callable[[], Arguments]) -> None:
         """Begin a call that really runs. A branch whose inputs have other shapes than before begins anew."""
         key = (denoiser, self.branch)
         before = self._signatures.get(key)
@@ -153,8 +150,8 @@ class Run:
             for state in [state for state in self.states if _belongs(state, key)]:
                 del self.states[state]
         self._signatures[key] = signature
-        if self.branch == len(self.ledger.works):
-            self.ledger.works.append(Counter())
+        self.num_branches = max(self.num_branches, self.calls)
+        self.ledger.open_call((self.branch, signature), arguments)
 
     def placeholder(self, signature: Signature) -> Any:
         """The latest output for inputs of these shapes, of this branch or else of another; None if there is none."""
@@ -174,27 +171,9 @@ class Run:
             self.branch_states[key] = new()
         return self.branch_states[key]
 
-    def book(self, unit: str, amount: float = 1) -> None:
-        """Book work of the branch in progress, see `meancache.flops`."""
-        self.ledger.works[self.branch][unit] += amount  # type: ignore[assignment]
-
-    def book_blocks(self, stack: str, count: int = 1) -> None:
-        """Book blocks of a list that ran in this call."""
-        self.book(f"{'blocks' if self.whole else 'modulations'}:{stack}", count)
-
-    def sample_works(self) -> tuple[list[Counter[str]], list[int]]:
-        """Of one sample of the finished run, by prompt that it needs: the work done, and text tokens with padding.
-
-        Z-Image puts both prompts of guidance into one call, which pads them to the longest; other models call twice.
-        """
-        assert self.final_latents is not None
-        works: list[Counter[str]] = []
-        tokens: list[int] = []
-        for work, lengths in zip(self.ledger.works, self.ledger.text_tokens):
-            num_prompts = len(lengths) // len(self.final_latents)
-            works += [work] * num_prompts
-            tokens += [max(lengths)] * num_prompts
-        return works, tokens
+    def book_block(self, kind: str) -> None:
+        """Book a block that ran in this call."""
+        self.ledger.book(f"{'blocks' if self.whole else 'modulations'}:{kind}")
 
     def full_trajectory(self) -> FullTrajectory:
         """The finished run as calibration reads it; it was attached with ``keep``."""

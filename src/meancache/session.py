@@ -14,13 +14,14 @@ Methods that reach into the denoiser do so through `meancache.seams`.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from inspect import signature
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from meancache.flops.call import described
 from meancache.intruders import check_is_free
 from meancache.method import Full
 from meancache.models.adapter import ModelAdapter
@@ -102,10 +103,7 @@ class Session:
             run.computing = run.index == 0 or placeholder is None or self._decides(run)
         if not run.computing and placeholder is not None:
             return placeholder
-        run.open_call(name, shapes)
-        if run.branch == len(run.ledger.text_tokens):
-            given = signature(original).bind_partial(*args, **kwargs).arguments
-            run.ledger.text_tokens.append(_num_tokens(given.get(self.adapter.text)))
+        run.open_call(name, shapes, partial(described, original, args, kwargs))
         run.whole = run.is_first or self._is_full(run, name)
         output = original(*args, **kwargs)
         self._book_call(run, denoiser)
@@ -141,11 +139,11 @@ class Session:
     def _book_call(self, run: Run, denoiser: nn.Module) -> None:
         """Book what a denoiser call cost, but for blocks that a seam books one by one."""
         run.ledger.denoiser_calls += 1
-        run.book("embed_out")
+        run.ledger.book("embed_out")
         if self.blocks_are_booked:
             return
-        for stack in self.adapter.stacks:
-            run.book_blocks(stack.name, len(getattr(denoiser, stack.name)))
+        for stack, _ in self.adapter.blocks(denoiser) if self.adapter.stacks else ():
+            run.book_block(stack.unit)
         run.ledger.full_calls += run.whole
 
     def step(
@@ -214,13 +212,6 @@ class Session:
 def _shapes(args: Any, kwargs: Any) -> Signature:
     """Shapes of the tensors of a denoiser call."""
     return tuple(leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-
-
-def _num_tokens(text: Any) -> list[int]:
-    """Tokens of each prompt of a denoiser call, none where it takes no text that we know."""
-    if isinstance(text, Tensor):
-        return [text.shape[1]] * len(text)
-    return [len(prompt) for prompt in text or ()]
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """FLOPs that a record books: what torch counts, for each model family, in batches and with encoders and VAE."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +9,7 @@ import torch
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
-from experiments.compose import compose_config
-from experiments.generate import sample_flops
-from meancache.flops import count_flops
+from meancache.flops import RunFlops, count_flops, sample_flops
 from meancache.method import Full
 from meancache.models import adapter_for
 from meancache.session import attach
@@ -23,27 +20,38 @@ SMALL = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 3, "nu
 SMALL_VAE = {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 4, "latent_channels": 4}
 
 
-def booked(pipe: Any, session: Any, call: Mapping[str, Any]) -> dict[str, float]:
-    config = compose_config()
-    flops = sample_flops(replace(config, model=replace(config.model, call=dict(call))), pipe, session)
-    assert flops is not None
-    return flops
+def booked(pipe: Any, session: Any, call: Mapping[str, Any]) -> RunFlops:
+    run = session.run
+    size = len(run.final_latents)
+    return sample_flops(
+        pipe, session.adapter, works=run.ledger.works, arguments=run.ledger.arguments, batch_size=size, call=call
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_sample_of_a_batch_costs_its_share(family):
     pipeline, sessions = random_pipeline_of(family), []
     counted = count_flops(lambda: sessions.append(attached(pipeline, Full(), 0, 1, num_steps=STEPS)[1]))
-    assert booked(pipeline.pipe, sessions[0], pipeline.inputs(0))["denoiser"] == counted / 2
+    assert booked(pipeline.pipe, sessions[0], pipeline.inputs(0)).denoiser == counted / 2
 
 
-def test_z_image_pays_for_the_longer_prompt_twice():
-    """One call holds both prompts; only their embedder sees the shorter one as it is."""
+def test_prompts_of_different_length_in_one_call_cost_what_they_cost():
+    """Z-Image's call holds both prompts of guidance; the shorter one is embedded before it is padded."""
     pipeline = random_pipeline_of("z_image")
     longer, sessions = {"negative_prompt_embeds": [torch.randn(40, 24)]}, []
     counted = count_flops(lambda: sessions.append(attached(pipeline, Full(), num_steps=STEPS, **longer)[1]))
-    embedder = STEPS * 2 * 32 * 24 * 32  # padded to 32 and to 64 tokens
-    assert booked(pipeline.pipe, sessions[0], pipeline.inputs(0))["denoiser"] == counted + embedder
+    assert booked(pipeline.pipe, sessions[0], pipeline.inputs(0)).denoiser == counted
+
+
+def test_what_is_not_known_of_a_pipeline_leaves_the_denoiser_known(hunyuan_video, monkeypatch):
+    pipe = random_pipeline_of("hunyuan_video")
+    _, session = attached(pipe, Full(), num_steps=STEPS)
+    known = booked(pipe.pipe, session, pipe.inputs(0)).denoiser
+    assert booked(hunyuan_video, session, {}) == RunFlops(known, None)  # no size
+    monkeypatch.setattr("meancache.flops.encoders_and_vae.KNOWN", ())
+    assert booked(hunyuan_video, session, pipe.inputs(0)) == RunFlops(known, None)
+    monkeypatch.setitem(session.run.ledger.works[0], "tokens:nowhere", 3)
+    assert booked(pipe.pipe, session, pipe.inputs(0)) == RunFlops(None, None)
 
 
 def _tokenize(prompt: Any, max_length: int = 77, **_: Any) -> SimpleNamespace:
@@ -85,4 +93,4 @@ def test_hunyuan_video_with_its_encoders_and_vae(hunyuan_video, tiles, given):
         sessions.append(session)
 
     counted = count_flops(run)
-    assert booked(hunyuan_video, sessions[0], call)["pipeline"] == counted
+    assert booked(hunyuan_video, sessions[0], call).pipeline == counted

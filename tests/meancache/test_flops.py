@@ -1,37 +1,40 @@
-"""The accountant: what was booked, priced in closed form, is what torch counts."""
+"""The accountant: what was booked, priced by a call without data, is what torch counts."""
 
+import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import (
-    DiffusionPipeline,
-    FluxTransformer2DModel,
-    HunyuanVideoTransformer3DModel,
-    QwenImageTransformer2DModel,
-)
+from diffusers import DiffusionPipeline
+from diffusers.models.attention_dispatch import attention_backend
 
 from baselines.dicache import DiCache
 from baselines.taylorseer import TaylorSeer
 from baselines.teacache import TeaCache
+from experiments.compose import compose_config
+from experiments.full_size import random_weights
+from experiments.full_size.no_data import first_calls
+from experiments.full_size.paper_models import without_weights
 from meancache.flops import (
+    CallCosts,
     PipelineCosts,
+    branch_costs,
+    call_costs,
     count_flops,
-    denoiser_flops,
-    full_call,
     pipeline_constant,
     pipeline_costs,
-    unit_costs,
 )
+from meancache.flops.call import Arguments, text_tokens
 from meancache.method import Full
 from meancache.models import adapter_for
-from meancache.session import attach
+from meancache.models.adapter import Stack
+from meancache.session import Session, attach
 from tests.pipelines import FAMILIES, RandomPipeline, attached, random_pipeline_of
 
 TINY_FLUX = Path(__file__).parents[2] / "assets/tiny_flux"
 STEPS = 6
-TEXT = {"flux": (5,), "qwen_image": (5, 5), "hunyuan_video": (5,), "z_image": (5, 5), "wan": (5, 5)}
 METHODS = {
     "full": Full(),
     "teacache": TeaCache(0.4, (0, 0, 0, 1, 0)),
@@ -39,18 +42,16 @@ METHODS = {
     "dicache-restarts": DiCache(0.4, resumes=False),
     "taylorseer": TaylorSeer(2, order=2),
 }
-# class, image tokens, text tokens, FLOPs of a call: specification of the paper's settings, counted by torch
-FULL_SIZE: list[tuple[Any, dict[str, Any], int, int, int]] = [
-    (FluxTransformer2DModel, {"guidance_embeds": True}, 4096, 512, 74_384_653_418_496),
-    (QwenImageTransformer2DModel, {}, 6032, 19, 109_244_359_458_816),
-    (QwenImageTransformer2DModel, {}, 6032, 6, 108_951_540_400_128),
-    (HunyuanVideoTransformer3DModel, {}, 20400, 256, 595_428_243_406_848),
-]
+# FLOPs of a call at the paper's settings, by the number of text tokens: specified
+FULL_SIZE = {
+    "flux": {512: 74_384_653_418_496},
+    "qwen_image": {19: 109_244_359_458_816, 6: 108_951_540_400_128},
+    "hunyuan_video": {256: 595_428_243_406_848},
+}
 
 
-def costs_of(family: str, pipeline: RandomPipeline) -> PipelineCosts:
-    num_frames = pipeline.inputs(0).get("num_frames", 1)
-    return pipeline_costs(pipeline.pipe, height=64, width=64, num_frames=num_frames, text_tokens=TEXT[family])
+def costs_of(session: Session, pipeline: RandomPipeline) -> PipelineCosts:
+    return pipeline_costs(pipeline.pipe, session.adapter, session.run.ledger.arguments, pipeline.inputs(0))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,38 +59,61 @@ def costs_of(family: str, pipeline: RandomPipeline) -> PipelineCosts:
 def test_what_a_run_booked_is_what_torch_counts(family, method):
     pipeline, sessions = random_pipeline_of(family), []
     counted = count_flops(lambda: sessions.append(attached(pipeline, METHODS[method], num_steps=STEPS)[1]))
-    works = sessions[0].run.ledger.works
-    if family == "z_image":  # both prompts of guidance in one call
-        works = works * 2
-    priced = costs_of(family, pipeline).run(works)
-    assert priced.denoiser == counted
-    assert priced.pipeline == counted  # neither encoder nor VAE
+    prices = costs_of(sessions[0], pipeline)
+    assert prices.run(sessions[0].run.ledger.works) == counted
+    assert prices.once == 0  # neither encoder nor VAE
 
 
 def test_full_run_is_that_of_the_full_method():
     pipeline = random_pipeline_of("qwen_image")
-    costs = costs_of("qwen_image", pipeline)
-    assert costs.run(attached(pipeline, Full(), num_steps=STEPS)[1].run.ledger.works) == costs.full_run(STEPS)
+    _, session = attached(pipeline, Full(), num_steps=STEPS)
+    prices = costs_of(session, pipeline)
+    assert prices.run(session.run.ledger.works) == prices.full_run(STEPS)
 
 
-@pytest.mark.parametrize(("kind", "options", "image", "text", "expected"), FULL_SIZE)
-def test_a_full_size_call(kind, options, image, text, expected):
-    with torch.device("meta"):
-        denoiser = kind(**options)
-    name, config = kind.__name__, denoiser.config
-    costs = unit_costs(name, config, image_tokens=image, text_tokens=text)
-    assert denoiser_flops(full_call(name, config), costs) == expected
+@functools.cache
+def full_size(name: str) -> tuple[Any, list[Arguments]]:
+    """A full-size pipeline without data, and the arguments of a step's denoiser calls."""
+    make, embeddings = random_weights.FULL_SIZE[name]
+    pipe = without_weights(make)
+    pipe.set_progress_bar_config(disable=True)
+    inputs = embeddings(pipe.transformer.config, lambda *shape: torch.zeros(1, *shape))
+    return pipe, first_calls(pipe, compose_config([f"model={name}"]).model.call | inputs)
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_a_full_size_call(name):
+    pipe, arguments = full_size(name)
+    adapter = adapter_for(pipe)
+    for call, (text, expected) in zip(arguments, FULL_SIZE[name].items(), strict=True):
+        assert text_tokens(adapter, call) == [text]
+        costs = call_costs(pipe.transformer, adapter, call)
+        assert costs.price(costs.full_call) == expected
+        assert costs.full_call.total() == 1 + len(adapter.blocks(pipe.transformer))
 
 
 def test_units_of_flux_by_hand():
-    config = FluxTransformer2DModel.load_config(TINY_FLUX / "transformer")
-    costs = unit_costs("FluxTransformer2DModel", config, image_tokens=256, text_tokens=24)
-    width = 2 * 64
-    assert costs["modulations:transformer_blocks"] == 2 * costs["indicator"] == 2 * 2 * width * 6 * width
-    assert costs["modulations:single_transformer_blocks"] == 2 * width * 3 * width
-    assert costs["tokens:transformer_blocks.ff"] == 2 * 2 * width * 4 * width
-    assert costs["tokens:single_transformer_blocks.proj_mlp"] == 2 * width * 4 * width
-    assert costs["tokens:single_transformer_blocks.proj_out"] == 2 * (width + 4 * width) * width
+    pipe, arguments = full_size("flux")
+    units = call_costs(pipe.transformer, adapter_for(pipe), arguments[0]).units
+    width = 24 * 128
+    assert units["modulations:transformer_blocks"] == 2 * units["indicator"] == 2 * 2 * width * 6 * width
+    assert units["modulations:single_transformer_blocks"] == 2 * width * 3 * width
+    assert units["tokens:transformer_blocks.ff"] == 2 * 2 * width * 4 * width
+    assert units["tokens:transformer_blocks.attn.to_v"] == 2 * width * width
+    assert units["tokens:single_transformer_blocks.proj_mlp"] == 2 * width * 4 * width
+    assert units["tokens:single_transformer_blocks.proj_out"] == 2 * (width + 4 * width) * width
+    assert not any(unit.endswith(".attn") for unit in units)  # what a token costs there depends on all others
+
+
+def test_a_call_is_counted_with_torchs_own_attention(random_flux):
+    """Other kernels, set on the live denoiser or for all models, are not counted and cannot run without data."""
+    _, session = attached(random_flux, Full(), num_steps=1)
+    expected = costs_of(session, random_flux).full_run(1)
+    other = random_flux.pipe.transformer.from_config(random_flux.pipe.transformer.config)
+    with attention_backend("flex"):
+        other.set_attention_backend("flex")
+        costs = call_costs(other, session.adapter, session.run.ledger.arguments[0])
+    assert costs.price(costs.full_call) == expected
 
 
 @pytest.mark.parametrize("size", [64, 96])
@@ -97,30 +121,34 @@ def test_a_loaded_pipeline_with_encoders_and_vae(size):
     """From pixels to prompts: tiny_flux as torch counts it, on another size too."""
     pipe = DiffusionPipeline.from_pretrained(TINY_FLUX)
     pipe.set_progress_bar_config(disable=True)
-    works: list[Any] = []
+    settings, sessions = {"height": size, "width": size, "max_sequence_length": 24}, []
 
     def call() -> None:
         with attach(pipe, adapter_for(pipe), Full()) as session:
-            pipe("a red circle", height=size, width=size, max_sequence_length=24, num_inference_steps=2)
-        works.extend(session.run.ledger.works)
+            pipe("a red circle", num_inference_steps=2, **settings)
+        sessions.append(session)
 
     counted = count_flops(call)
-    costs = pipeline_costs(pipe, height=size, width=size, text_tokens=(24,))
-    assert costs.run(works).pipeline == counted
-    assert costs.run(works).denoiser == counted - costs.once
-    assert costs.once == pipeline_constant(pipe, height=size, width=size, text_tokens=(24,)) > 0
+    run = sessions[0].run
+    costs = pipeline_costs(pipe, sessions[0].adapter, run.ledger.arguments, settings)
+    assert costs.run(run.ledger.works) + costs.once == counted
+    assert costs.once == pipeline_constant(pipe, text_tokens=(24,), call=settings) > 0
 
 
-def test_what_has_no_price_is_an_error():
-    flux = random_pipeline_of("flux").pipe.transformer.config
+def test_what_has_no_price_is_an_error(random_flux):
     with pytest.raises(ValueError, match=r"without a price: \['tokens:nowhere'\]"):
-        denoiser_flops({"embed_out": 1, "tokens:nowhere": 3}, {"embed_out": 1})
-    with pytest.raises(ValueError, match="Unheard"):
-        unit_costs("Unheard", flux, image_tokens=16, text_tokens=5)
-    with pytest.raises(ValueError, match="Unheard"):
-        full_call("Unheard", flux)
-    with pytest.raises(ValueError, match="image_dim"):
-        wan = dict(random_pipeline_of("wan").pipe.transformer.config) | {"image_dim": 8}
-        unit_costs("WanTransformer3DModel", wan, image_tokens=16, text_tokens=5)
-    with pytest.raises(ValueError, match="2 branches"):
-        costs_of("flux", random_pipeline_of("flux")).run([{}, {}])
+        CallCosts({"embed_out": 1}, {}).price({"embed_out": 1, "tokens:nowhere": 3})
+    with pytest.raises(ValueError, match="work of 2 branches, but prices of 1"):
+        PipelineCosts((CallCosts({}, {}),), 0).run([{}, {}])
+    with pytest.raises(ValueError, match="FluxTransformer2DModel cannot be made without data"):
+        call_costs(random_flux.pipe.transformer, adapter_for(random_flux.pipe), {"hidden_states": None})
+    unread = replace(adapter_for(random_flux.pipe), stacks=(Stack("layers"),))
+    with pytest.raises(ValueError, match=r"has no blocks \['layers'\]"):
+        call_costs(random_flux.pipe.transformer, unread, {})
+
+
+def test_experts_that_differ_are_not_priced(random_flux, monkeypatch):
+    pipe, other = random_flux.pipe, random_pipeline_of("wan").pipe.transformer
+    monkeypatch.setattr(pipe, "transformer_2", other, raising=False)
+    with pytest.raises(ValueError, match="the denoisers of FluxPipeline differ"):
+        branch_costs(pipe, adapter_for(pipe), [])

@@ -29,7 +29,7 @@ from tests.pipelines import FAMILIES, NUM_STEPS, RandomPipeline, random_pipeline
 
 
 class Allocations(TorchDispatchMode):
-    """Every storage that an operation made, without keeping it alive."""
+    """Every storage with data that an operation made, without keeping it alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Allocations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given, output = storages(tree_leaves((args, kwargs))), func(*args, **(kwargs or {}))
         for address, storage in storages(tree_leaves(output)).items():
-            if address not in given:
+            if address not in given and storage.device.type != "meta":
                 self.made[address] = StorageWeakRef(storage), storage.nbytes()
         return output
 

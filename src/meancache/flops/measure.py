@@ -12,12 +12,15 @@ from torch.utils.flop_counter import FlopCounterMode
 def on_meta(module: Any) -> nn.Module:
     """A copy without weights, made from the config of a diffusers or transformers module.
 
-    Text encoders attend by plain matrix products in it, since kernels of other packages are not counted.
+    It attends by torch's own means, whatever is set on the module: kernels of other packages are not counted.
     """
     kind: Any = type(module)
     with torch.device("meta"):
         if hasattr(kind, "from_config"):
             twin = kind.from_config(module.config)
+            for part in twin.modules():
+                if hasattr(getattr(part, "processor", None), "_attention_backend"):
+                    part.processor._attention_backend = "native"
         else:
             twin = kind(copy.deepcopy(module.config))
             twin.set_attn_implementation("eager")

@@ -1,11 +1,15 @@
 """FLOPs of whole runs: what the session booked, priced, and what a pipeline does once beside it."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meancache.flops.closed_form import denoiser_flops, full_call, unit_costs
-from meancache.flops.once import Call, EncoderTokens, image_tokens, pipeline_constant
+from meancache.flops.call import Arguments, CallCosts, call_costs, text_tokens
+from meancache.flops.encoders_and_vae import pipeline_constant
+from meancache.models.adapter import ModelAdapter, unwrapped
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -13,83 +17,123 @@ class RunFlops:
     """FLOPs of one sample.
 
     Attributes:
-        denoiser: of the denoiser calls alone.
-        pipeline: text encoders and VAE decoder included.
+        denoiser: of the denoiser calls alone; None where they cannot be counted.
+        pipeline: text encoders and VAE decoder included; None where those are not known.
     """
 
-    denoiser: float
-    pipeline: float
+    denoiser: float | None
+    pipeline: float | None
 
 
 @dataclass(frozen=True)
 class PipelineCosts:
-    """Prices of one sample at one size.
+    """Prices of a sample.
 
     Attributes:
-        branches: FLOPs by unit of work, for each denoiser call of a step.
-        full_call: the work of a call in which everything runs.
+        branches: of each denoiser call of a step.
         once: FLOPs of text encoders and VAE decoder.
     """
 
-    branches: tuple[Mapping[str, float], ...]
-    full_call: Mapping[str, int]
+    branches: tuple[CallCosts, ...]
     once: float
 
-    def run(self, works: Sequence[Mapping[str, float]]) -> RunFlops:
-        """FLOPs of a run that booked ``works``, one for each branch.
+    @property
+    def full_call(self) -> Mapping[str, int]:
+        """The work of a call in which everything runs."""
+        return self.branches[0].full_call
+
+    def run(self, works: Sequence[Mapping[str, float]]) -> float:
+        """FLOPs of the denoiser calls of a run that booked ``works``, one for each branch.
 
         Raises:
             ValueError: another number of branches, or work in a unit that has no price.
         """
         if len(works) != len(self.branches):
-            raise ValueError(f"work of {len(works)} branches, but text lengths of {len(self.branches)} were given")
-        denoiser = sum(denoiser_flops(work, costs) for work, costs in zip(works, self.branches))
-        return RunFlops(denoiser, denoiser + self.once)
+            raise ValueError(f"work of {len(works)} branches, but prices of {len(self.branches)}")
+        return sum(branch.price(work) for branch, work in zip(self.branches, works))
 
-    def full_run(self, num_steps: int) -> RunFlops:
-        """FLOPs of a run in which every step is computed."""
+    def full_run(self, num_steps: int) -> float:
+        """FLOPs of the denoiser calls of a run in which every step is computed."""
         work = {unit: num_steps * amount for unit, amount in self.full_call.items()}
         return self.run([work] * len(self.branches))
 
 
+def branch_costs(pipe: Any, adapter: ModelAdapter, arguments: Sequence[Arguments]) -> tuple[CallCosts, ...]:
+    """Prices of the denoiser calls of a step, from the arguments of each.
+
+    Raises:
+        ValueError: a call that cannot be made without data, or experts that differ.
+    """
+    denoisers = [unwrapped(getattr(pipe, name)) for name in adapter.denoisers]
+    if any(other.config != denoisers[0].config for other in denoisers):
+        raise ValueError(f"the denoisers of {type(pipe).__name__} differ, and their steps are not told apart")
+    return tuple(call_costs(denoisers[0], adapter, call) for call in arguments)
+
+
 def pipeline_costs(
     pipe: Any,
+    adapter: ModelAdapter,
+    arguments: Sequence[Arguments],
+    call: Mapping[str, Any],
     *,
-    height: int,
-    width: int,
-    text_tokens: Sequence[int],
-    num_frames: int = 1,
-    encoder_tokens: EncoderTokens | None = None,
-    call: Call | None = None,
+    batch_size: int = 1,
 ) -> PipelineCosts:
-    """Prices of a sample of this size.
+    """Prices of a run of a whole pipeline, for one sample where a batch has one.
 
     Args:
         pipe: a loaded pipeline, on whatever device.
-        height: of the sample, in pixels.
-        width: of the sample, in pixels.
-        text_tokens: text tokens that enter the denoiser, for each of its calls in a step. Z-Image with guidance makes
-            one call with both prompts in it: price it as two branches, each with the work of that call and the tokens
-            of the longer prompt (the shorter one is embedded before it is padded: up to 0.01 % less).
-        num_frames: of the sample.
-        encoder_tokens: see :func:`pipeline_constant`.
-        call: likewise.
+        adapter: names its denoisers and blocks.
+        arguments: of the denoiser call of each branch, see :func:`meancache.flops.described`.
+        call: arguments of the pipeline call: height, width, num_frames, and how it pads prompts, else its defaults.
+        batch_size: samples in the denoiser calls.
 
     Raises:
-        ValueError: the denoiser has no closed form, or the encoders' tokens must be given.
+        ValueError: what runs cannot be counted or is not known.
     """
-    if pipe.config.get("expand_timesteps"):
-        raise ValueError(f"{type(pipe).__name__} with one timestep a token: its FLOPs are not known in closed form")
-    kind, config = type(pipe.transformer).__name__, pipe.transformer.config
-    image = image_tokens(pipe, height, width, num_frames)
-    costs = [unit_costs(kind, config, image_tokens=image, text_tokens=text) for text in text_tokens]
-    once = pipeline_constant(
-        pipe,
-        height=height,
-        width=width,
-        num_frames=num_frames,
-        text_tokens=text_tokens,
-        encoder_tokens=encoder_tokens,
-        call=call,
-    )
-    return PipelineCosts(tuple(costs), full_call(kind, config), once)
+    return PipelineCosts(branch_costs(pipe, adapter, arguments), _once(pipe, adapter, arguments, call, batch_size))
+
+
+def sample_flops(
+    pipe: Any,
+    adapter: ModelAdapter,
+    *,
+    works: Sequence[Mapping[str, float]],
+    arguments: Sequence[Arguments],
+    batch_size: int,
+    call: Mapping[str, Any],
+) -> RunFlops:
+    """FLOPs of one sample of a finished run: its share of the batch's denoiser calls, and text encoders and VAE.
+
+    Args:
+        pipe: the pipeline that ran.
+        adapter: the one that it ran with.
+        works: what the run booked, by branch.
+        arguments: of the first denoiser call of each branch.
+        batch_size: samples of the run.
+        call: arguments of the pipeline call.
+    """
+    try:
+        prices = branch_costs(pipe, adapter, arguments)
+        denoiser = sum(branch.price(work) for branch, work in zip(prices, works, strict=True)) / batch_size
+    except ValueError as error:
+        log.info("no FLOPs of %s: %s", type(pipe).__name__, error)
+        return RunFlops(None, None)
+    try:
+        return RunFlops(denoiser, denoiser + _once(pipe, adapter, arguments, call, batch_size))
+    except ValueError as error:
+        log.info("FLOPs of the denoiser alone: %s", error)
+        return RunFlops(denoiser, None)
+
+
+def _once(
+    pipe: Any, adapter: ModelAdapter, arguments: Sequence[Arguments], call: Mapping[str, Any], batch_size: int
+) -> int:
+    """FLOPs of text encoders and VAE for one sample.
+
+    A denoiser call may hold several prompts of a sample (Z-Image: both of guidance), padded to the longest.
+    """
+    tokens: list[int] = []
+    for branch in arguments:
+        lengths = text_tokens(adapter, branch)
+        tokens += [max(lengths, default=0)] * (len(lengths) // batch_size)
+    return pipeline_constant(pipe, text_tokens=tokens, call=call)

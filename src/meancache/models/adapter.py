@@ -1,7 +1,7 @@
 """What the seams must know of a model: its lists of blocks and how blocks are called. One adapter a model family."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class Stack:
         encoder: the argument that carries text tokens, None where blocks do not pass them on.
         encoder_first: a block returns (encoder, hidden) and not (hidden, encoder).
         features: kind of each module whose output can be cached, by its name in the block.
+        sometimes: names of such modules that only some blocks have; in what `ModelAdapter.blocks` gives, none.
+        lacks: of ``features`` as written down, those that this kind of block has not.
     """
 
     name: str
@@ -36,6 +38,27 @@ class Stack:
     encoder: Argument | None = ("encoder_hidden_states", 1)
     encoder_first: bool = False
     features: Mapping[str, str] = field(default_factory=dict)
+    sometimes: frozenset[str] = frozenset()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What a block of this kind is booked as: blocks of one kind cost the same."""
+        return "-".join([self.name, *self.lacks])
+
+    def of(self, block: nn.Module) -> "Stack":
+        """This stack as one of its blocks is, with the features that it has.
+
+        Raises:
+            ValueError: the block lacks a feature that all should have.
+        """
+        if not self.sometimes:
+            return self
+        lacks = tuple(name for name in self.features if not _has(block, name))
+        if wrong := set(lacks) - self.sometimes:
+            raise ValueError(f"{type(block).__name__} has no {', '.join(sorted(wrong))}; check its adapter")
+        features = {name: kind for name, kind in self.features.items() if name not in lacks}
+        return replace(self, features=features, sometimes=frozenset(), lacks=lacks)
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Streams:
         """The streams among a block's arguments."""
@@ -53,6 +76,13 @@ class Stack:
         if self.encoder is None:
             return streams.hidden
         return (streams.encoder, streams.hidden) if self.encoder_first else (streams.hidden, streams.encoder)
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    try:
+        return isinstance(block.get_submodule(name), nn.Module)
+    except AttributeError:
+        return False
 
 
 def argument(which: Argument, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -74,24 +104,24 @@ class ModelAdapter:
 
     Attributes:
         name: model family, as in tables and plans.
-        classes: names of the denoiser classes it is for.
         denoisers: attributes of the pipeline that hold the modules called in the denoising loop.
         stacks: block lists of a denoiser in the order they run; none for a model known at velocity level only.
         modulated_input: (block 0, args, kwargs) -> its modulated input, (B, S, D).
         time: block 0's argument that carries the time embedding, as far as it is common to all blocks.
         text: the denoiser's argument that carries text tokens, (B, S, D) or a list with (S, D) of each prompt.
+        classes: names of the denoiser classes that it is for.
     """
 
     name: str
-    classes: tuple[str, ...] = ()
     denoisers: tuple[str, ...] = ("transformer",)
     stacks: tuple[Stack, ...] = ()
     modulated_input: Callable[[Any, Sequence[Any], Mapping[str, Any]], Tensor] | None = None
     time: Argument = ("temb", 2)
     text: str = "encoder_hidden_states"
+    classes: tuple[str, ...] = ()
 
     def blocks(self, denoiser: nn.Module) -> list[tuple[Stack, nn.Module]]:
-        """All blocks in the order they run, each with its list.
+        """All blocks in the order they run, each with its list as it is for this block.
 
         Raises:
             ValueError: this model is known at velocity level only, or the denoiser lacks a list.
@@ -105,12 +135,14 @@ class ModelAdapter:
         missing = [stack.name for stack in self.stacks if not len(getattr(denoiser, stack.name, ()))]
         if missing:
             raise ValueError(f"{type(denoiser).__name__} has no blocks {missing}; check the adapter {self.name!r}")
-        return [(stack, block) for stack in self.stacks for block in getattr(denoiser, stack.name)]
+        return [(stack.of(block), block) for stack in self.stacks for block in getattr(denoiser, stack.name)]
 
     def block_lists(self, denoiser: nn.Module, *, fused: bool) -> list[list[tuple[Stack, nn.Module]]]:
         """The blocks as one list, or a list for each stack."""
         blocks = self.blocks(denoiser)
-        return [blocks] if fused else [[b for b in blocks if b[0] is stack] for stack in self.stacks]
+        return (
+            [blocks] if fused else [[block for block in blocks if block[0].name == stack.name] for stack in self.stacks]
+        )
 
 
 def modulated_by_norm1(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:

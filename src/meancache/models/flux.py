@@ -13,7 +13,7 @@ SINGLE = {"attn": "fused_attention", "proj_mlp": "fused_mlp_in", "proj_out": "fu
 
 ADAPTER = ModelAdapter(
     "flux",
-    ("FluxTransformer2DModel",),
+    classes=("FluxTransformer2DModel",),
     stacks=(
         Stack("transformer_blocks", encoder_first=True, features=DOUBLE),
         Stack("single_transformer_blocks", encoder_first=True, features=SINGLE),

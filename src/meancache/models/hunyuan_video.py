@@ -5,7 +5,7 @@ from meancache.models.flux import DOUBLE, SINGLE
 
 ADAPTER = ModelAdapter(
     "hunyuan_video",
-    ("HunyuanVideoTransformer3DModel",),
+    classes=("HunyuanVideoTransformer3DModel",),
     stacks=(Stack("transformer_blocks", features=DOUBLE), Stack("single_transformer_blocks", features=SINGLE)),
     modulated_input=modulated_by_norm1,
 )

@@ -27,7 +27,7 @@ def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 ADAPTER = ModelAdapter(
     "qwen_image",
-    ("QwenImageTransformer2DModel",),
+    classes=("QwenImageTransformer2DModel",),
     stacks=(Stack("transformer_blocks", encoder_first=True, features=FEATURES),),
     modulated_input=modulated_input,
     time=TIME,

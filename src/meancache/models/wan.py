@@ -24,7 +24,7 @@ def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 ADAPTER = ModelAdapter(
     "wan",
-    ("WanTransformer3DModel",),
+    classes=("WanTransformer3DModel",),
     stacks=(Stack("blocks", encoder=None, features=FEATURES),),
     modulated_input=modulated_input,
 )

@@ -20,7 +20,7 @@ def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 ADAPTER = ModelAdapter(
     "z_image",
-    ("ZImageTransformer2DModel",),
+    classes=("ZImageTransformer2DModel",),
     stacks=(Stack("layers", HIDDEN, None, features={"attention": "attention", "feed_forward": "mlp"}),),
     modulated_input=modulated_input,
     time=TIME,

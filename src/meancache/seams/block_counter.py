@@ -28,7 +28,7 @@ class BlockCounter:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
             run = self.current()
-            run.book(f"blocks:{stack.name}")
+            run.ledger.book(f"blocks:{stack.unit}")
             if self._call != (run.index, run.branch):
                 self._call, self._ran = (run.index, run.branch), 0
             self._ran += 1

@@ -70,7 +70,7 @@ class FeatureSeam:
         return run.state(key, partial(self.method.new_features, zlib.crc32(repr(key).encode()), branch))
 
     def _compute(self, run: Run, feature: Feature, original: Callable[..., Any], rows: Tensor) -> Any:
-        run.book(f"tokens:{feature.stack}.{feature.module}", rows.shape[1])
+        run.ledger.book(f"tokens:{feature.stack}.{feature.module}", rows.shape[1])
         return original(rows)
 
 

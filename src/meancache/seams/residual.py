@@ -71,7 +71,7 @@ class ResidualSeam:
             if position < self.start and self.method.restarts(self.current().step):
                 call.probed.append(partial(original, *args, **kwargs))
             output = original(*args, **kwargs)
-            self.current().book_blocks(stack.name)
+            self.current().book_block(stack.unit)
             if position == self.end - 1 and not call.skips:
                 self._observe(call, stack.unpack(output))
             return output
@@ -105,7 +105,7 @@ class ResidualSeam:
         if not call.skips:
             for (stack, _), block in zip(self.blocks, call.probed):
                 block()
-                run.book_blocks(stack.name)
+                run.book_block(stack.unit)
         return not call.skips
 
     def _predict(self, call: _Call) -> Streams:
@@ -126,5 +126,5 @@ class ResidualSeam:
 
     def _modulated_input(self, block: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         assert self.adapter.modulated_input is not None, f"{self.adapter.name} names blocks but no modulated input"
-        self.current().book("indicator")
+        self.current().ledger.book("indicator")
         return self.adapter.modulated_input(block, args, kwargs)

@@ -9,7 +9,8 @@ from torch import nn
 
 from meancache.flops.measure import decoder_flops, encoder_flops
 
-PATCH = 2  # side of a token in latents, in height and width: the same for all denoisers with a closed form
+PATCH = 2  # side of a token in latents, in height and width: the same for all pipelines of KNOWN
+KNOWN = ("FluxPipeline", "QwenImagePipeline", "HunyuanVideoPipeline", "ZImagePipeline", "WanPipeline")
 CLIP_TOKENS = 77  # fixed in the code of HunyuanVideoPipeline
 EncoderTokens = Mapping[str, Sequence[int]]
 Call = Mapping[str, Any]
@@ -18,34 +19,24 @@ _counted: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = WeakKeyDict
 
 
 def pipeline_constant(
-    pipe: Any,
-    *,
-    height: int,
-    width: int,
-    text_tokens: Sequence[int],
-    num_frames: int = 1,
-    encoder_tokens: EncoderTokens | None = None,
-    call: Call | None = None,
+    pipe: Any, *, text_tokens: Sequence[int], call: Call, encoder_tokens: EncoderTokens | None = None
 ) -> int:
     """FLOPs of what runs once a sample: text encoders and VAE decoder, those that the pipeline holds.
 
     Args:
         pipe: a loaded pipeline, on whatever device.
-        height: of the sample, in pixels.
-        width: of the sample, in pixels.
-        text_tokens: text tokens that enter the denoiser, for each of its calls in a step.
-        num_frames: of the sample.
+        text_tokens: text tokens that enter the denoiser, of each prompt that a sample needs.
+        call: arguments of the pipeline call: height, width, num_frames, and how it pads prompts, else its defaults.
         encoder_tokens: tokens of each call of each text encoder, by its attribute; else as the pipeline pads them.
-        call: arguments of the pipeline call, where they say how it pads prompts; else its defaults.
 
     Raises:
-        ValueError: ``encoder_tokens`` is not given and not known for this pipeline.
+        ValueError: a size or ``encoder_tokens`` is not given and not known for this pipeline.
     """
     encoders = [
         name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if getattr(pipe, name, None) is not None
     ]
     if encoders and encoder_tokens is None:
-        encoder_tokens = _padded_tokens(pipe, text_tokens, call or {})
+        encoder_tokens = _padded_tokens(pipe, text_tokens, call)
     total = 0
     for name in encoders:
         assert encoder_tokens is not None
@@ -55,7 +46,7 @@ def pipeline_constant(
         total += sum(_known(encoder, (count,), encoder_flops, count) for count in encoder_tokens[name])
     if getattr(pipe, "vae", None) is None:
         return total
-    shape = _latents_shape(pipe.vae, _latents_size(pipe, height, width, num_frames))
+    shape = _latents_shape(pipe, call)
     tiles = bool(getattr(pipe.vae, "use_tiling", False))
     return total + _known(pipe.vae, (*shape, tiles), decoder_flops, shape)
 
@@ -67,23 +58,20 @@ def _known(module: nn.Module, key: tuple[int, ...], count: Callable[[Any, Any], 
     return known[key]
 
 
-def image_tokens(pipe: Any, height: int, width: int, num_frames: int) -> int:
-    """Image or video tokens that enter the denoiser."""
-    frames, rows, columns = _latents_size(pipe, height, width, num_frames)
-    return frames * (rows // PATCH) * (columns // PATCH)
-
-
-def _latents_size(pipe: Any, height: int, width: int, num_frames: int) -> tuple[int, int, int]:
-    """Frames, height and width of the latents. Pipelines make them fit whole tokens."""
+def _latents_shape(pipe: Any, call: Call) -> tuple[int, ...]:
+    """Latents as the VAE decodes them, (B, C, H, W) or with frames (B, C, F, H, W), of whole tokens."""
+    if type(pipe).__name__ not in KNOWN:
+        raise ValueError(f"the latents that {type(pipe).__name__} decodes are not known, only of {', '.join(KNOWN)}")
+    if "height" not in call or "width" not in call:
+        raise ValueError("say height and width of the sample, which its VAE decodes")
     scale = getattr(pipe, "vae_scale_factor", None) or pipe.vae_scale_factor_spatial
+    sides = [PATCH * (call[side] // (scale * PATCH)) for side in ("height", "width")]
+    channels = pipe.vae.config.get("latent_channels") or pipe.vae.config.z_dim
+    if type(pipe.vae).__name__ == "AutoencoderKL":
+        return 1, channels, *sides
+    num_frames = call.get("num_frames", 1)
     frames = 1 if num_frames == 1 else (num_frames - 1) // pipe.vae_scale_factor_temporal + 1
-    return frames, PATCH * (height // (scale * PATCH)), PATCH * (width // (scale * PATCH))
-
-
-def _latents_shape(vae: Any, size: tuple[int, int, int]) -> tuple[int, ...]:
-    """Latents as the VAE decodes them, (B, C, H, W) or with frames (B, C, F, H, W)."""
-    channels = vae.config.get("latent_channels") or vae.config.z_dim
-    return (1, channels, *(size[1:] if type(vae).__name__ == "AutoencoderKL" else size))
+    return 1, channels, frames, *sides
 
 
 def _padded_tokens(pipe: Any, text: Sequence[int], call: Call) -> EncoderTokens:
