@@ -13,13 +13,12 @@ from baselines.taylorseer import TaylorSeer
 from baselines.taylorseer_lite import TaylorSeerLite
 from baselines.teacache import TeaCache
 from baselines.toca import ToCa
+from experiments.full_size.even_plan import even_plan
 from meancache.method import MeanCache
-from meancache.plan import Plan
 from meancache.protocols import Method
 from meancache.schedule import Schedule
 
 NUM_STEPS = 50
-LONGEST_SPAN = 5  # of the default settings, and of the plans that the authors released
 
 
 def methods(model: str, schedule: Schedule) -> dict[str, Method]:
@@ -28,9 +27,9 @@ def methods(model: str, schedule: Schedule) -> dict[str, Method]:
     first = 1 if is_hunyuan else 3
     unscaled, unchanged = (0, 0, 0, 1, 0), (1.0, 1.0)
     return {
-        "MeanCache B=10": evenly(model, schedule, 10),
-        "MeanCache B=15": evenly(model, schedule, 15),
-        "MeanCache B=15 rule=paper": evenly(model, schedule, 15, "paper"),
+        "MeanCache B=10": _evenly(model, schedule, 10),
+        "MeanCache B=15": _evenly(model, schedule, 15),
+        "MeanCache B=15 rule=paper": _evenly(model, schedule, 15, "paper"),
         "TaylorSeer lite O=2": TaylorSeerLite(5, first, order=2),
         "MagCache": MagCache(0.1, unchanged, max_skips=5),
         "LeMiCa B=10": LeMiCa(range(0, NUM_STEPS, 5), NUM_STEPS),
@@ -49,7 +48,5 @@ def methods(model: str, schedule: Schedule) -> dict[str, Method]:
     }
 
 
-def evenly(model: str, schedule: Schedule, budget: int, rule: str = "release") -> MeanCache:
-    """MeanCache whose computed steps are spread evenly, with the longest spans."""
-    nodes = tuple(round(i * schedule.num_steps / budget) for i in range(budget))
-    return MeanCache(Plan(model, schedule, nodes, tuple(min(max(node, 1), LONGEST_SPAN) for node in nodes), rule))
+def _evenly(model: str, schedule: Schedule, budget: int, rule: str = "release") -> MeanCache:
+    return MeanCache(even_plan(model, schedule, budget, rule))

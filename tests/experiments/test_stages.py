@@ -8,7 +8,6 @@ import torch
 import yaml
 
 from eval.rows import row_from_run
-from experiments import bench_latency
 from experiments.calibrate import calibration_folder, load_map
 from experiments.compose import compose_config, compose_raw
 from experiments.match import with_matched_threshold
@@ -184,12 +183,3 @@ def test_flops_count_what_was_computed(outcome):
     run, reference = (records(folder)[0]["flops"] for folder in (outcome.run, outcome.reference))
     assert run["denoiser"] == pytest.approx(reference["denoiser"] / 2)
     assert run["pipeline"] - run["denoiser"] == reference["pipeline"] - reference["denoiser"] > 0
-
-
-def test_bench_latency_times_each_method(tmp_path, capsys):
-    rows = "rows=method=full;method=meancache budget=4;method=teacache threshold=0.1"
-    bench_latency.main(["model.num_steps=8", "repeats=1", rows, f"publish={tmp_path}"])
-    timings = json.loads((tmp_path / "tiny_flux-compile_false.json").read_text())["rows"]
-    assert [timing["nfe"] for timing in timings][:2] == [8, 4]
-    assert all(timing["denoise_seconds"] > 0 for timing in timings)
-    assert "of limit" in capsys.readouterr().out

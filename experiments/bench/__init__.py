@@ -1,0 +1,1 @@
+"""What methods cost on this machine, the real models at full size included: `python -m experiments.bench`."""
