@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -142,6 +142,25 @@ def check(zoo: Zoo) -> Found:
     return found
 
 
+def refuse(zoo: Zoo) -> None:
+    """Try to skip steps of a pipeline that has to be refused: with a plan, if its grid can have one.
+
+    Raises:
+        ValueError: as is right.
+        RuntimeError: the same.
+        AssertionError: it was refused too late, after denoiser calls.
+    """
+    passed = zoo.replayed(Rule())[1]
+    falls = bool(passed) and all(a > b for a, b in pairwise(passed[0].sigmas))
+    method = MeanCache(plan_of(passed[0], "release", nodes_of(passed[0]))) if falls else Full()
+    before = zoo.calls
+    try:
+        zoo.attached(method)
+    finally:
+        calls = zoo.calls - before
+        assert calls <= zoo.entry.calls_before, f"{calls} denoiser calls were made"
+
+
 def _check_full(zoo: Zoo, bare: Tensor, runs: list[Passed]) -> None:
     """With every step computed the latents are those of the bare pipeline."""
     every = tuple(range(len(runs[0].sigmas) - 1))
@@ -155,9 +174,7 @@ def _check_rule(zoo: Zoo, bare: Tensor, runs: list[Passed], rule: str, found: Fo
     nodes = nodes_of(runs[0])
     plan = plan_of(runs[0], rule, nodes)
     (first, second), calls = zoo.calls_of(lambda: zoo.attached(MeanCache(plan)))
-    planned = sum(
-        calls for run in runs for index, calls in run.calls.items() if index == run.first or index in nodes
-    )
+    planned = sum(calls for run in runs for index, calls in run.calls.items() if index == run.first or index in nodes)
     assert planned < sum(found.calls), "the plan skips nothing"
     assert calls == 2 * planned, f"{rule}: {calls} denoiser calls in two runs, planned were {planned} each"
     assert torch.equal(first, second), f"{rule}: two runs differ"

@@ -6,10 +6,12 @@ and the output is latents, so that an entry runs in a fraction of a second.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from PIL import Image
 from torch import Tensor, nn
 
 Made = tuple[Any, dict[str, Any]]  # a pipeline and the arguments of its call
@@ -26,6 +28,7 @@ class Entry:
         make: gives the pipeline and its call's arguments.
         num_steps: solver steps of a run without img2img's strength.
         refused: pattern of the reason why this pipeline cannot be accelerated; empty where it can.
+        calls_before: denoiser calls until the refusal, at most; more than 0 only for what shows in mid-run.
         displacement: what rule ``release`` forms displacements of: "latents", bit for bit as released, or
             "velocities", where a step's move is not sigma times velocity.
         tolerance: largest deviation from the replay, relative to the largest latent; 0 is bit for bit.
@@ -37,6 +40,7 @@ class Entry:
     make: Callable[[], Made]
     num_steps: int = NUM_STEPS
     refused: str = ""
+    calls_before: int = 0
     displacement: str = "latents"
     tolerance: float = 0.0
     note: str = ""
@@ -63,6 +67,11 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def picture(size: int = 32, seed: int = 0) -> Tensor:
     """An image as pipelines take it, values in [0, 1]. (1, 3, size, size)"""
     return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def photo(size: int = 32) -> Image.Image:
+    """An image for pipelines that take no tensors."""
+    return Image.fromarray((picture(size)[0].permute(1, 2, 0) * 255).byte().numpy())
 
 
 def half_mask(size: int = 32) -> Tensor:
@@ -103,5 +112,23 @@ class StandIn(nn.Module):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
-        self.config = type("Config", (), settings)()
+        self.config = SimpleNamespace(**settings)
         self.dtype, self.device = torch.float32, torch.device("cpu")
+
+
+class PoolingVae(StandIn):
+    """Encodes by averaging pixels: for pipelines that scale every picture up to a million pixels."""
+
+    def __init__(self, z_dim: int, downsamplings: int = 6) -> None:
+        super().__init__(z_dim=z_dim, latents_mean=[0.0] * z_dim, latents_std=[1.0] * z_dim)
+        self.z_dim = z_dim
+        self.temperal_downsample = [True] * downsamplings
+
+    def encode(self, pictures: Tensor) -> Any:
+        size = 2 ** len(self.temperal_downsample)
+        pooled = nn.functional.avg_pool3d(pictures, (1, size, size))
+        return SimpleNamespace(latents=pooled[:, [channel % pooled.shape[1] for channel in range(self.z_dim)]])
+
+    def decode(self, latents: Tensor, return_dict: bool = False) -> tuple[Tensor]:
+        """The latents as a picture, small enough not to be clamped."""
+        return (latents[:, :3] / 100,)

@@ -147,9 +147,7 @@ def replayed(scheduler: Any, replay: Replay) -> Iterator[Replay]:
 
     @wraps(original_step)  # pipelines inspect its signature
     def step(self: Any, model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return original_step(
-            self, replay.step(self, model_output, timestep, sample), timestep, sample, *args, **kwargs
-        )
+        return original_step(self, replay.step(self, model_output, timestep, sample), timestep, sample, *args, **kwargs)
 
     @wraps(original_set)
     def set_timesteps(self: Any, *args: Any, **kwargs: Any) -> Any:
