@@ -1,0 +1,185 @@
+"""Run an entry in every way that matters: bare, attached with full and short budgets, and replayed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from itertools import chain, pairwise
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from meancache.adapters import adapter_for
+from meancache.method import Full, MeanCache
+from meancache.plan import RULES, Plan
+from meancache.schedule import Schedule
+from meancache.session import attach
+from tests.zoo.entries import Entry
+from tests.zoo.replay import Passed, Replay, Rule, replayed
+
+
+class Zoo:
+    """The pipeline of an entry, ready to be run.
+
+    Attributes:
+        entry: what it was made from.
+        pipe: the pipeline.
+        calls: calls of its denoisers so far, counted in their classes' forward.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        torch.manual_seed(0)
+        self.entry = entry
+        self.pipe, self._inputs = entry.make()
+        self.pipe.set_progress_bar_config(disable=True)
+        self.calls = 0
+
+    def run(self) -> Tensor:
+        """Final latents of a call with the same inputs each time."""
+        given = {"num_inference_steps": self.entry.num_steps, "output_type": "latent", "return_dict": False}
+        inputs = {name: _copied(value) for name, value in (given | self._inputs).items()}
+        generator = torch.Generator().manual_seed(0)
+        return torch.cat([part.flatten() for part in _tensors(self.pipe(**inputs, generator=generator))])
+
+    def attached(self, method: Any) -> list[Tensor]:
+        """Final latents of two calls in one block."""
+        with attach(self.pipe, adapter_for(self.pipe), method):
+            return [self.run(), self.run()]
+
+    def replayed(self, rule: Rule) -> tuple[Tensor, list[Passed]]:
+        """Final latents of a call whose velocities are replaced by the replay, and what passed."""
+        with replayed(self.pipe.scheduler, Replay(rule, lambda: self.calls)) as replay:
+            return self.run(), replay.runs
+
+    def denoisers(self) -> list[nn.Module]:
+        names = ("transformer", "transformer_2")
+        return [part for name in names if isinstance(part := getattr(self.pipe, name, None), nn.Module)]
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the calls of denoisers, whatever stands before them."""
+        kind = type(self.denoisers()[0])
+        forward = kind.forward
+
+        @wraps(forward)
+        def counted(denoiser: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            return forward(denoiser, *args, **kwargs)
+
+        with patch.object(kind, "forward", counted):
+            yield
+
+    def calls_of(self, run: Callable[[], Any]) -> tuple[Any, int]:
+        """What a run gives, and the denoiser calls it made."""
+        before = self.calls
+        result = run()
+        return result, self.calls - before
+
+
+def _copied(value: Any) -> Any:
+    """Tensors cloned, so that no run can change the inputs of the next."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """All tensors of a pipeline's output."""
+    if isinstance(output, Tensor):
+        return [output]
+    return list(chain.from_iterable(_tensors(part) for part in output)) if isinstance(output, (list, tuple)) else []
+
+
+@dataclass
+class Found:
+    """What an entry that works showed.
+
+    Attributes:
+        calls: denoiser calls of each step of the bare run.
+        deviations: by rule, from the replay, relative to the largest latent.
+        effects: by rule, how far the replay itself is from the bare run: a comparison of equal runs shows nothing.
+    """
+
+    calls: list[int]
+    deviations: dict[str, float] = field(default_factory=dict)
+    effects: dict[str, float] = field(default_factory=dict)
+
+
+def plan_of(passed: Passed, rule: str, nodes: tuple[int, ...]) -> Plan:
+    """A plan with spans as long as the rule allows."""
+    spans = [min(2 + edge % 2, node) if rule == "paper" else 2 + edge % 2 for edge, node in enumerate(nodes)]
+    return Plan("zoo", Schedule(passed.sigmas), nodes, tuple(spans), rule)
+
+
+def nodes_of(passed: Passed) -> tuple[int, ...]:
+    """0, 1, 3, 5 ...: of a run that starts inside the grid, too, some steps are skipped."""
+    return (0, *range(1, len(passed.sigmas) - 1, 2))
+
+
+def deviation(found: Tensor, expected: Tensor) -> float:
+    """Largest difference relative to the largest value; infinite where one is not finite."""
+    if found.shape != expected.shape or not found.isfinite().all() or not expected.isfinite().all():
+        return float("inf")
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def check(zoo: Zoo) -> Found:
+    """Run an entry that works in all ways.
+
+    Raises:
+        AssertionError: something is not as it should be.
+    """
+    (bare, runs), _ = zoo.calls_of(lambda: zoo.replayed(Rule()))
+    assert bare.isfinite().all(), "the bare pipeline gives no finite latents"
+    assert torch.equal(bare, zoo.run()), "the bare pipeline is not deterministic"
+    found = Found([calls for run in runs for calls in run.calls.values()])
+    _check_full(zoo, bare, runs)
+    for rule in RULES:
+        _check_rule(zoo, bare, runs, rule, found)
+    assert torch.equal(bare, zoo.run()), "the pipeline is not as before after detaching"
+    return found
+
+
+def refuse(zoo: Zoo) -> None:
+    """Try to skip steps of a pipeline that has to be refused: with a plan, if its grid can have one.
+
+    Raises:
+        ValueError: as is right.
+        RuntimeError: the same.
+        AssertionError: it was refused too late, after denoiser calls.
+    """
+    passed = zoo.replayed(Rule())[1]
+    falls = bool(passed) and all(a > b for a, b in pairwise(passed[0].sigmas))
+    method = MeanCache(plan_of(passed[0], "release", nodes_of(passed[0]))) if falls else Full()
+    before = zoo.calls
+    try:
+        zoo.attached(method)
+    finally:
+        calls = zoo.calls - before
+        assert calls <= zoo.entry.calls_before, f"{calls} denoiser calls were made"
+
+
+def _check_full(zoo: Zoo, bare: Tensor, runs: list[Passed]) -> None:
+    """With every step computed the latents are those of the bare pipeline."""
+    every = tuple(range(len(runs[0].sigmas) - 1))
+    for method in (Full(), *(MeanCache(plan_of(runs[0], rule, every)) for rule in RULES)):
+        for latents in zoo.attached(method):
+            assert torch.equal(latents, bare), f"full budget: off by {deviation(latents, bare)} with {method}"
+
+
+def _check_rule(zoo: Zoo, bare: Tensor, runs: list[Passed], rule: str, found: Found) -> None:
+    """With a short budget: calls as planned, twice the same, and what the replay gives."""
+    nodes = nodes_of(runs[0])
+    plan = plan_of(runs[0], rule, nodes)
+    (first, second), calls = zoo.calls_of(lambda: zoo.attached(MeanCache(plan)))
+    planned = sum(calls for run in runs for index, calls in run.calls.items() if index == run.first or index in nodes)
+    assert planned < sum(found.calls), "the plan skips nothing"
+    assert calls == 2 * planned, f"{rule}: {calls} denoiser calls in two runs, planned were {planned} each"
+    assert torch.equal(first, second), f"{rule}: two runs differ"
+    expected = zoo.replayed(Rule(rule, nodes, plan.orders, zoo.entry.displacement))[0]
+    found.deviations[rule] = deviation(first, expected)
+    found.effects[rule] = deviation(expected, bare)
+    assert found.effects[rule] > 1e-4, f"{rule}: skipping has no effect, so nothing is shown"
+    assert found.deviations[rule] <= zoo.entry.tolerance, f"{rule}: off by {found.deviations[rule]:.2g}"
