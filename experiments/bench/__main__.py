@@ -31,8 +31,8 @@ from experiments.errors import run_program
 from experiments.full_size.even_plan import even_plan
 from experiments.full_size.random_weights import random_pipeline
 from experiments.plan import build_method, plan_request
-from meancache.adapters import adapter_for
 from meancache.method import Full
+from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline, prepare, start_runtime
 from meancache.planner import PlanRequest
 from meancache.protocols import Method

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from meancache.adapters import adapter_for
+from meancache.models import adapter_for
 from meancache.protocols import Method, Probe, ResidualMethod
 from meancache.schedule import Schedule, Step
 from meancache.session import attach

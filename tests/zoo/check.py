@@ -11,8 +11,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from meancache.adapters import adapter_for
 from meancache.method import Full, MeanCache
+from meancache.models import adapter_for
 from meancache.plan import RULES, Plan
 from meancache.schedule import Schedule
 from meancache.session import attach
