@@ -33,8 +33,8 @@ class TaylorSeerLite(Forecast, VelocityMethod):
         """Enough steps to hold the ``order + 1`` computed ones before any skipped step."""
         return (self.order + 1) * self.interval - 1
 
-    def reads(self, step: Step) -> Collection[str]:
-        return ("velocity",) if self.computes(step) and self.is_read(step) else ()
+    def reads(self, step: Step, computed: bool) -> Collection[str]:
+        return ("velocity",) if computed and self.is_read(step) else ()
 
     def computes(self, step: Step) -> bool:
         return self.since_full(step.index) == 0
@@ -42,18 +42,10 @@ class TaylorSeerLite(Forecast, VelocityMethod):
     def velocity(self, step: Step, latents: Tensor, computed: Tensor | None, trajectory: Trajectory) -> Tensor:
         if computed is not None:
             return computed
+        kept = [trajectory[index] for index in range(step.index - len(trajectory), step.index)]
+        nodes = [entry for entry in kept if entry.velocity.numel()][-(self.order + 1) :]
         factors: list[Tensor] = []
-        for node, gap in self._nodes(step):
-            entry = trajectory[node]
-            assert entry.computed, f"step {node} was skipped"
-            factors = updated(factors, entry.velocity.float(), gap, self.order_at(node))
-        return extrapolated(factors, self.since_full(step.index)).to(trajectory[-1].velocity.dtype)
-
-    def _nodes(self, step: Step) -> list[tuple[int, int]]:
-        """The last ``order + 1`` computed steps, oldest first, each with its gap to the one before."""
-        nodes: list[tuple[int, int]] = []
-        node = step.index - self.since_full(step.index)
-        while node >= 0 and len(nodes) <= self.order:
-            nodes.append((node, self.gap(node)))
-            node -= self.gap(node)
-        return nodes[::-1]
+        for node, before in zip(nodes, [nodes[0], *nodes]):
+            gap = node.index - before.index
+            factors = updated(factors, node.velocity.float(), gap, self.order_at(node.index))
+        return extrapolated(factors, step.index - nodes[-1].index).to(nodes[-1].velocity.dtype)

@@ -58,7 +58,7 @@ class MeanCache(VelocityMethod):
     def history(self) -> int:
         return 1 if self.plan.rule == "hold" else max(1, *self.plan.orders)
 
-    def reads(self, step: Step) -> Collection[str]:
+    def reads(self, step: Step, computed: bool) -> Collection[str]:
         return _READ[self.plan.rule]
 
     def check(self, schedule: Schedule) -> None:
@@ -84,7 +84,7 @@ class MeanCache(VelocityMethod):
     def _over_edge(self, step: Step, v_t: Tensor, trajectory: Trajectory) -> Tensor:
         """Rule ``paper``: the average velocity of the edge that starts at this computed step, Eq. (11)."""
         index = self._index(step)
-        order, end = min(self.plan.order(index), step.index), self.plan.edge_end(index)
+        order, end = min(self.plan.order(index), len(trajectory)), self.plan.edge_end(index)
         if order <= 1 or end == index + 1:  # over a single step the average velocity is the computed one
             return v_t
         passed = [trajectory[index] for index in range(step.index - order, step.index)]
@@ -104,7 +104,7 @@ def next_velocity(step: Step, order: int, latents: Tensor, trajectory: Trajector
         latents: z at ``step.sigma``. (B, ...)
         trajectory: the last K steps, or all of the run's.
     """
-    first = trajectory[step.index - min(order, step.index)]
+    first = trajectory[step.index - min(order, len(trajectory))]
     u_r = average_velocity(first.latents, latents, first.sigma, step.sigma)
     estimate = jvp(u_r, first.velocity, step.sigma, first.sigma)
     return mean_velocity(trajectory[-1].velocity, estimate, step.sigma, step.sigma_next)

@@ -33,8 +33,11 @@ class VelocityMethod(Method):
         """How many past steps the method reads from the trajectory; 0 where it skips none."""
         return 1
 
-    def reads(self, step: Step) -> Collection[str]:
-        """Which tensors of this step's entry the method may read later; the others are not kept."""
+    def reads(self, step: Step, computed: bool) -> Collection[str]:
+        """Which tensors of this step's entry the method may read later; the others are not kept.
+
+        A step that the method would skip is computed all the same where a run begins, or where guidance changes.
+        """
         return TENSORS
 
     @abstractmethod

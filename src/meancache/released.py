@@ -77,7 +77,7 @@ class ReleasedMeanCache(VelocityMethod):
     def history(self) -> int:
         return max(1, *self.orders)
 
-    def reads(self, step: Step) -> Collection[str]:
+    def reads(self, step: Step, computed: bool) -> Collection[str]:
         return ("latents", "velocity")
 
     def check(self, schedule: Schedule) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from meancache.flops.call import Arguments
 from meancache.ledger import Ledger
@@ -42,6 +43,13 @@ class Lane:
     @property
     def is_done(self) -> bool:
         return self.index == self.schedule.num_steps
+
+    def open_step(self, sample: Tensor) -> Tensor:
+        """The latents before a step, as Euler steps would have made them. Latents of another shape begin anew."""
+        if self.latents is not None and self.latents.shape != sample.shape:
+            self.trajectory.clear()
+            self.euler_latents = None if self.euler_latents is None else sample.float()
+        return sample if self.euler_latents is None else self.euler_latents
 
     def close_step(self, entry: Entry, applied: Tensor, latents: Tensor) -> None:
         """Take note of a step, the velocity it moved with and the latents it gave."""
@@ -154,9 +162,18 @@ class Run:
         self.ledger.open_call((self.branch, signature), arguments)
 
     def placeholder(self, signature: Signature) -> Any:
-        """The latest output for inputs of these shapes, of this branch or else of another; None if there is none."""
+        """The latest output for inputs of these shapes, of this branch or else of another; None if there is none.
+
+        A branch that has not been seen yet may have fewer rows (SD3's skip-layer guidance): then as many of another's.
+        """
         known = [self.placeholders.get(self.branch), *self.placeholders.values()]
-        return next((entry[1] for entry in known if entry is not None and entry[0] == signature), None)
+        for shapes, output in filter(None, known):
+            if shapes == signature:
+                return output
+            if self.branch > 0 and _is_part(signature, shapes):
+                rows = signature[0][0]
+                return tree_map(lambda leaf, rows=rows: leaf[:rows] if isinstance(leaf, Tensor) else leaf, output)
+        return None
 
     def state(self, key: Hashable, new: Callable[[], Any]) -> Any:
         """The state kept under ``key``, made by ``new`` where there is none yet."""
@@ -181,6 +198,12 @@ class Run:
         entries = [self.trajectory[index] for index in range(self.lane.index)]
         latents = torch.stack([*(entry.latents for entry in entries), self.final_latents])
         return FullTrajectory(self.schedule, latents, torch.stack([entry.velocity for entry in entries]))
+
+
+def _is_part(part: Signature, whole: Signature) -> bool:
+    """Whether each tensor of a call has the shape of one in another call, but for fewer rows."""
+    pairs = list(zip(part, whole))
+    return len(part) == len(whole) and all(p[1:] == w[1:] and len(p) > 0 and p[0] <= w[0] for p, w in pairs)
 
 
 def _belongs(state: Hashable, key: tuple[str, int]) -> bool:

@@ -161,11 +161,11 @@ class Session:
             return original(model_output, timestep, sample, *args, **kwargs)
         run = self.run
         lane = self._lane(run, scheduler, timestep)
-        step, latents = lane.schedule.step(lane.index), sample if lane.euler_latents is None else lane.euler_latents
+        step, latents = lane.schedule.step(lane.index), lane.open_step(sample)
         computed = model_output if run.computing else None
         applied = self.velocity_method.velocity(step, latents, computed, lane.trajectory)
         velocity = applied if computed is None else computed
-        read = TENSORS if self.keep else self.velocity_method.reads(step)
+        read = TENSORS if self.keep else self.velocity_method.reads(step, run.computing)
         entry = Entry(step.index, step.sigma, latents, velocity, applied, run.computing).only(read)
         result = original(applied, timestep, sample, *args, **kwargs)
         if lane.index == 0 and not moves_as_euler(scheduler, sample, result[0], applied, step.dsigma):

@@ -56,6 +56,10 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def clear(self) -> None:
+        """Forget the steps so far: the next ones have latents of another shape."""
+        self._entries.clear()
+
     def append(self, entry: Entry) -> None:
         assert not self._entries or entry.index == self._entries[-1].index + 1, "entries are consecutive steps"
         self._entries.append(entry)
