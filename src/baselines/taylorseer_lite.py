@@ -43,7 +43,7 @@ class TaylorSeerLite(Forecast, VelocityMethod):
         if computed is not None:
             return computed
         kept = [trajectory[index] for index in range(step.index - len(trajectory), step.index)]
-        nodes = [entry for entry in kept if entry.velocity.numel()][-(self.order + 1) :]
+        nodes = [entry for entry in kept if entry.computed and entry.velocity.numel()][-(self.order + 1) :]
         factors: list[Tensor] = []
         for node, before in zip(nodes, [nodes[0], *nodes]):
             gap = node.index - before.index
