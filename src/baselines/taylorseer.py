@@ -25,7 +25,9 @@ from baselines.taylor import extrapolated, updated
 from meancache.protocols import Feature, FeatureMethod
 from meancache.schedule import Step
 
-_READ = frozenset({"attention", "cross_attention", "mlp", "context_mlp", "fused_out"})
+_READ = frozenset(
+    {"attention", "second_attention", "cross_attention", "mlp", "context_mlp", "fused_out", "fused_block"}
+)
 _UNREAD = frozenset({"fused_attention", "fused_mlp_in"})  # all they lead to is the predicted output of their block
 
 

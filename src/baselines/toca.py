@@ -33,7 +33,7 @@ from meancache.schedule import Step
 SCORES = ("random", "v_norm")
 _VALUES = {"mlp": "value", "context_mlp": "context_value", "fused_mlp_in": "fused_value"}  # tokens, and their values
 _OF_CHOSEN = ("fused_attention", *_VALUES.values())  # what is read for the chosen tokens alone
-_CACHED = ("attention", "cross_attention", "mlp", "context_mlp", "fused_attention", "fused_out")
+_CACHED = ("attention", "second_attention", "cross_attention", "mlp", "context_mlp", "fused_attention", "fused_out")
 
 
 @dataclass

@@ -36,6 +36,11 @@ class Ledger:
             self.arguments.append(arguments())
         self._account = self._accounts[account]
 
+    @property
+    def call_arguments(self) -> Arguments:
+        """Arguments of the call in progress, or of one with the same shapes."""
+        return self.arguments[self._account]
+
     def book(self, unit: str, amount: int = 1) -> None:
         """Book work of the call in progress."""
         self.works[self._account][unit] += amount

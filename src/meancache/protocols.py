@@ -156,9 +156,10 @@ class Feature:
     """A module inside a block whose output a method may cache.
 
     Attributes:
-        kind: its part in the block: "attention", "cross_attention", "mlp", "context_mlp" (text), or in a fused
-            single-stream block "fused_attention", "fused_mlp_in", "fused_out"; and the value projections inside
-            attention "value", "context_value", "fused_value", which run only where their attention does.
+        kind: its part in the block: "attention", "second_attention" (SD3.5), "cross_attention", "mlp", "context_mlp"
+            (text), or in a fused single-stream block "fused_attention", "fused_mlp_in", "fused_out", or "fused_block"
+            where all three are one module (FLUX.2); and the value projections inside attention "value",
+            "context_value", "fused_value", which run only where their attention does.
         stack: name of the block list.
         layer: position in it.
         module: name of the module in the block.

@@ -12,7 +12,7 @@ from meancache.protocols import Feature
 from meancache.schedule import Schedule
 from meancache.session import attach
 from meancache.trajectory import Entry, Trajectory
-from tests.pipelines import NUM_BRANCHES, attached, random_pipeline_of, schedule_of
+from tests.pipelines import FAMILIES, attached, random_pipeline_of, schedule_of
 
 FIFTY = Schedule([1 - index / 50 for index in range(51)])
 MLP = Feature("mlp", "blocks", 0, "ff")
@@ -159,12 +159,12 @@ def test_nothing_is_kept_of_attention_in_fused_blocks(family):
     assert all(len(table) == 3 for s in session.run.states.values() for t in s.by_module.values() for table in t)
 
 
-@pytest.mark.parametrize("family", NUM_BRANCHES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_branches_have_tables_of_their_own(family):
     pipeline = random_pipeline_of(family)
     _, session = attached(pipeline, TaylorSeer(interval=3), keep=True)
     num_blocks = len(session.adapter.blocks(pipeline.pipe.transformer))
-    assert len(session.run.states) == num_blocks * NUM_BRANCHES[family]
+    assert len(session.run.states) == num_blocks * FAMILIES[family].num_branches
 
 
 def test_a_batch_of_two_is_two_runs():

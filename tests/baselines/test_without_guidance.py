@@ -18,7 +18,7 @@ def unprompted() -> RandomPipeline:
     def inputs(seed: int):
         return {key: value for key, value in guided.inputs(seed).items() if not key.startswith("negative")}
 
-    return RandomPipeline(guided.pipe, inputs)
+    return RandomPipeline(guided.pipe, guided.family._replace(inputs=inputs))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -111,7 +111,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, (_, inputs) in dict(random_weights.FULL_SIZE).items():
 
         def make(name: str = name) -> Any:
-            pipe = FAMILIES[name][0]()
+            pipe = FAMILIES[name].make()
             pipe.register_modules(vae=SMALL_VAES[name]())
             return pipe
 

@@ -18,7 +18,8 @@ from experiments.full_size.cache_rows import methods
 from experiments.full_size.no_data import without_data
 from meancache.protocols import Method
 from tests.baselines.test_matrix import CASES, METHODS, STEPS
-from tests.pipelines import HEADS, random_pipeline_of
+from tests.families import HEADS
+from tests.pipelines import random_pipeline_of
 
 PUBLISHED = Path(__file__).parents[2] / "experiments/results/cache_memory/table.json"
 BF16 = 2

@@ -2,6 +2,7 @@
 
 import inspect
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,18 +15,20 @@ from meancache.method import Full
 from meancache.models import ADAPTERS, adapter_for
 from meancache.models.adapter import Argument, Stack, argument
 from meancache.protocols import Streams
-from tests.pipelines import FAMILIES, NUM_BRANCHES, RandomPipeline, attached
+from tests.pipelines import FAMILIES, RandomPipeline, attached, random_pipeline_of
 
 STACKS = {
     "flux": ["transformer_blocks", "single_transformer_blocks"],
+    "flux2": ["transformer_blocks", "single_transformer_blocks"],
+    "chroma": ["transformer_blocks", "single_transformer_blocks"],
     "qwen_image": ["transformer_blocks"],
+    "sd3": ["transformer_blocks"],
+    "ltx": ["transformer_blocks"],
     "hunyuan_video": ["transformer_blocks", "single_transformer_blocks"],
+    "hunyuan_video_15": ["transformer_blocks"],
     "z_image": ["layers"],
     "wan": ["blocks"],
 }
-MODULATION = {"flux": ("temb", 2), "qwen_image": ("temb", 3), "hunyuan_video": ("temb", 2), "wan": ("temb", 2)}
-MODULATION["z_image"] = ("adaln_input", 3)
-TOKENS = {"flux": 16, "qwen_image": 16, "hunyuan_video": 32, "z_image": 32 + 32, "wan": 32}  # Z-Image pads to 32s
 
 
 def blocks_of(pipeline: RandomPipeline) -> list[tuple[Stack, nn.Module]]:
@@ -44,7 +47,9 @@ def record(pipeline: RandomPipeline, module: nn.Module, num_steps: int = 2) -> l
 
 
 def test_every_family_has_a_tiny_pipeline():
-    assert {adapter.name for adapter in ADAPTERS.values()} == set(FAMILIES)
+    assert {adapter.name for adapter in ADAPTERS.values()} == {
+        adapter_for(random_pipeline_of(name).pipe).name for name in FAMILIES
+    }
 
 
 def test_block_lists_are_module_lists_of_the_denoiser(random_pipeline):
@@ -63,47 +68,57 @@ def test_blocks_run_once_a_call_in_the_adapters_order(random_pipeline):
     random_pipeline.run(num_steps=2)
     for hook in hooks:
         hook.remove()
-    num_calls = 2 * NUM_BRANCHES[adapter_for(random_pipeline.pipe).name]
+    num_calls = 2 * random_pipeline.family.num_branches
     assert order == list(range(len(blocks))) * num_calls
 
 
 def test_denoiser_calls_a_step(random_pipeline):
     _, session = attached(random_pipeline, Full(), num_steps=3)
-    assert session.run.num_branches == NUM_BRANCHES[session.adapter.name]
+    assert session.run.num_branches == random_pipeline.family.num_branches
     assert session.run.ledger.denoiser_calls == session.run.ledger.full_calls == 3 * session.run.num_branches
     assert session.run.nfe == 3
 
 
 def test_block_arguments_are_where_the_adapter_says(random_pipeline):
-    name = adapter_for(random_pipeline.pipe).name
-    for stack, block in blocks_of(random_pipeline):
+    for position, (stack, block) in enumerate(blocks_of(random_pipeline)):
         parameters = list(inspect.signature(block.forward).parameters)
-        wanted: list[Argument | None] = [stack.hidden, stack.encoder, MODULATION[name]]
+        time = adapter_for(random_pipeline.pipe).time if position == 0 else None
+        wanted: list[Argument | None] = [stack.hidden, stack.encoder, time]
         for which in filter(None, wanted):
             assert parameters[which[1]] == which[0], f"{type(block).__name__}{parameters}"
 
 
 def test_text_is_where_the_adapter_says(random_pipeline):
-    transformer = random_pipeline.pipe.transformer
-    name = adapter_for(random_pipeline.pipe).text
+    transformer, adapter = random_pipeline.pipe.transformer, adapter_for(random_pipeline.pipe)
     args, kwargs, _ = record(random_pipeline, transformer)[0]
-    text = inspect.signature(transformer.forward).bind(*args, **kwargs).arguments[name]
-    prompts = 2 if "z_image" in adapter_for(random_pipeline.pipe).name else 1
-    assert [prompt.shape for prompt in text] == [(5, 24)] * prompts
+    arguments = inspect.signature(transformer.forward).bind(*args, **kwargs).arguments
+    assert [prompt.shape for prompt in arguments[adapter.text]] == [(5, 24)] * random_pipeline.family.num_prompts
+    assert adapter.text_tokens(arguments) == [5] * random_pipeline.family.num_prompts
 
 
 def test_streams_are_read_unpacked_and_packed(random_pipeline):
     """The hidden stream has the image tokens, before a block and after it, and pack undoes unpack."""
-    tokens = TOKENS[adapter_for(random_pipeline.pipe).name]
+    family = random_pipeline.family
     for stack, block in blocks_of(random_pipeline):
         args, kwargs, output = record(random_pipeline, block)[0]
-        before, after = stack.read(args, kwargs), stack.unpack(output)
-        assert before.hidden.shape == after.hidden.shape == (*after.hidden.shape[:1], tokens, 32)
-        if stack.encoder is not None:
-            assert before.encoder.shape == after.encoder.shape == (1, 5, 32)
+        before, after = stack.read(args, kwargs, family.num_text), stack.unpack(output, family.num_text)
+        assert before.hidden.shape == after.hidden.shape == (len(after.hidden), family.tokens, 32)
+        if family.num_text:
+            assert before.encoder.shape == (len(after.hidden), family.num_text, 32)
+            assert after.encoder is None if "ff_context" in stack.lacks else after.encoder.shape == before.encoder.shape
         packed = stack.pack(after)
         assert type(packed) is type(output)
-        assert all(ours is theirs for ours, theirs in zip(_flat(packed), _flat(output), strict=True))
+        for ours, theirs in zip(_flat(packed), _flat(output), strict=True):
+            assert ours is theirs or torch.equal(ours, theirs)
+
+
+def test_a_block_that_does_nothing_hands_its_streams_on(random_pipeline):
+    num_text = random_pipeline.family.num_text
+    for stack, block in blocks_of(random_pipeline):
+        args, kwargs, _ = record(random_pipeline, block)[0]
+        given, handed = stack.read(args, kwargs, num_text), stack.unpack(stack.hand_on(*args, **kwargs), num_text)
+        assert torch.equal(given.hidden, handed.hidden)
+        assert (given.encoder is None and handed.encoder is None) or torch.equal(given.encoder, handed.encoder)
 
 
 def test_streams_connect_the_blocks(random_pipeline):
@@ -111,7 +126,8 @@ def test_streams_connect_the_blocks(random_pipeline):
     blocks = blocks_of(random_pipeline)
     recorded = [(stack, *record(random_pipeline, block)[0]) for stack, block in blocks]
     for (stack, _, _, output), (following, args, kwargs, _) in pairwise(recorded):
-        given, taken = stack.unpack(output), following.read(args, kwargs)
+        num_text = random_pipeline.family.num_text
+        given, taken = stack.unpack(output, num_text), following.read(args, kwargs, num_text)
         assert torch.equal(given.hidden, taken.hidden)
         assert given.encoder is None or torch.equal(given.encoder, taken.encoder)
 
@@ -128,26 +144,32 @@ def test_feature_modules_run_once_a_block_call(random_pipeline):
     random_pipeline.run(num_steps=2)
     for hook in hooks:
         hook.remove()
-    calls = 2 * NUM_BRANCHES[adapter_for(random_pipeline.pipe).name]
+    calls = 2 * random_pipeline.family.num_branches
     assert names
     assert runs == dict.fromkeys(names, calls)
 
 
 def test_features_give_tokens_of_the_streams_they_belong_to(random_pipeline):
     """Joint attention gives (image, text); in a fused block all tokens come as one, or HunyuanVideo's in two."""
-    tokens = TOKENS[adapter_for(random_pipeline.pipe).name]
+    tokens, num_text = random_pipeline.family.tokens, random_pipeline.family.num_text
     for stack, block in blocks_of(random_pipeline):
         for name, kind in stack.features.items():
             *_, output = record(random_pipeline, block.get_submodule(name))[0]
             lengths = [part.shape[1] for part in _flat(output)]
             if kind.startswith("context_"):
-                assert lengths == [5], name
+                assert lengths == [num_text], name
             elif kind.startswith("fused_"):
-                assert sum(lengths) == tokens + 5, name
+                assert sum(lengths) == tokens + num_text, name
             elif kind == "attention" and stack.encoder is not None:
-                assert lengths == [tokens, 5], name
+                assert lengths == [tokens, num_text], name
             else:
                 assert lengths == [tokens], name
+
+
+def test_a_blocks_query_runs_once_a_call(random_pipeline):
+    for stack, block in blocks_of(random_pipeline):
+        calls = record(random_pipeline, block.get_submodule(stack.query))
+        assert len(calls) == 2 * random_pipeline.family.num_branches
 
 
 def test_modulated_input_is_what_the_block_feeds_its_attention(random_pipeline):
@@ -164,7 +186,6 @@ def test_modulated_input_is_what_the_block_feeds_its_attention(random_pipeline):
 def test_time_is_common_to_all_samples_and_steps_on(random_pipeline):
     """It is the same for both prompts of guidance, and another at every step."""
     adapter = adapter_for(random_pipeline.pipe)
-    assert adapter.time == MODULATION[adapter.name]
     calls = record(random_pipeline, blocks_of(random_pipeline)[0][1], num_steps=2)
     first, *_, last = [argument(adapter.time, args, kwargs) for args, kwargs, _ in calls]
     assert all(torch.equal(row, first[0]) for row in first)
@@ -198,6 +219,19 @@ class BaseTuner(nn.Module):
     def __init__(self, denoiser: nn.Module) -> None:
         super().__init__()
         self.model = denoiser
+
+
+def test_blocks_that_differ_are_units_of_their_own():
+    """SD3.5: the first block attends twice, the last has no MLP for text."""
+    pipe = random_pipeline_of("sd3").pipe
+    adapter = adapter_for(pipe)
+    name = "transformer_blocks"
+    units = [name, f"{name}-attn2", f"{name}-attn2", f"{name}-ff_context-attn2"]
+    assert [stack.unit for stack, _ in adapter.blocks(pipe.transformer)] == units
+    assert [len(stack.features) for stack, _ in adapter.blocks(pipe.transformer)] == [6, 5, 5, 4]
+    (stack,) = adapter.stacks
+    with pytest.raises(ValueError, match="JointTransformerBlock has no nothing; check its adapter"):
+        replace(stack, features={"nothing": "mlp"}).of(pipe.transformer.transformer_blocks[0])
 
 
 @pytest.mark.parametrize("wrap", [torch.compile, PeftModel, lambda denoiser: torch.compile(PeftModel(denoiser))])

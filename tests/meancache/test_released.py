@@ -36,11 +36,15 @@ def cast(value, dtype):
 
 @functools.cache
 def pipeline_of(family: str, dtype: torch.dtype) -> RandomPipeline:
-    make, inputs = FAMILIES[family]
+    made = FAMILIES[family]
     torch.manual_seed(0)
-    pipe = make()
+    pipe = made.make()
     pipe.transformer.to(dtype)
-    return RandomPipeline(pipe, lambda seed: {name: cast(value, dtype) for name, value in inputs(seed).items()})
+
+    def inputs(seed: int) -> dict[str, object]:
+        return {name: cast(value, dtype) for name, value in made.inputs(seed).items()}
+
+    return RandomPipeline(pipe, made._replace(inputs=inputs))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meancache.flops.measure import count_flops, on_meta
 from meancache.flops.undecided import Undecided
-from meancache.models.adapter import ModelAdapter, Stack, unwrapped
+from meancache.models.adapter import TOKENWISE, ModelAdapter, Stack, unwrapped
 
 Arguments = Mapping[str, Any]  # of a denoiser call by name; its tensors have shapes and no data
 
@@ -69,14 +69,6 @@ def described(forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[
     return arguments
 
 
-def text_tokens(adapter: ModelAdapter, arguments: Arguments) -> list[int]:
-    """Text tokens of each prompt in a denoiser call, padding included; none where it takes no text that we know."""
-    text = arguments.get(adapter.text)
-    if isinstance(text, Tensor):
-        return [text.shape[1]] * len(text)
-    return [len(prompt) for prompt in text or ()]
-
-
 _counted: WeakKeyDictionary[nn.Module, dict[str, CallCosts]] = WeakKeyDictionary()  # by denoiser, then by shapes
 
 
@@ -105,7 +97,7 @@ def _count(twin: nn.Module, adapter: ModelAdapter, arguments: Arguments) -> Call
     kinds: dict[str, tuple[Stack, nn.Module]] = {}
     for stack, block in blocks:
         if kinds.setdefault(stack.unit, (stack, block))[1] is not block:
-            block.forward = partial(_hand_on, stack)
+            block.forward = stack.hand_on
     full_call = Counter(["embed_out", *(f"blocks:{stack.unit}" for stack, _ in blocks)])
     modules = {unit: block for unit, (_, block) in kinds.items()}
     for unit, (stack, block) in kinds.items():
@@ -127,7 +119,7 @@ def _block_units(unit: str, stack: Stack, seen: Mapping[str, _Seen]) -> dict[str
     cached = sum(seen[f"{unit}.{name}"].flops for name in outer)
     units = {f"blocks:{unit}": seen[unit].flops, f"modulations:{unit}": seen[unit].flops - cached}
     for name, kind in stack.features.items():
-        if not kind.endswith("attention"):
+        if kind in TOKENWISE:
             module = seen[f"{unit}.{name}"]
             units[f"tokens:{stack.name}.{name}"] = module.flops // module.rows
     return units
@@ -151,10 +143,6 @@ def _run(twin: nn.Module, modules: Mapping[str, nn.Module], arguments: Arguments
     if unseen := modules.keys() - seen.keys():
         raise ValueError(f"{type(twin).__name__} ran without its modules {sorted(unseen)}; check the adapter")
     return int(counter.get_total_flops()), seen
-
-
-def _hand_on(stack: Stack, *args: Any, **kwargs: Any) -> Any:
-    return stack.pack(stack.read(args, kwargs))
 
 
 def _without_data(leaf: Any) -> Any:

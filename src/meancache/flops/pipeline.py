@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meancache.flops.call import Arguments, CallCosts, call_costs, text_tokens
+from meancache.flops.call import Arguments, CallCosts, call_costs
 from meancache.flops.encoders_and_vae import pipeline_constant
 from meancache.models.adapter import ModelAdapter, unwrapped
 
@@ -134,6 +134,6 @@ def _once(
     """
     tokens: list[int] = []
     for branch in arguments:
-        lengths = text_tokens(adapter, branch)
+        lengths = adapter.text_tokens(branch)
         tokens += [max(lengths, default=0)] * (len(lengths) // batch_size)
     return pipeline_constant(pipe, text_tokens=tokens, call=call)

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from meancache.protocols import Streams
 
 Argument = tuple[str, int]  # name and position of a block's argument
+
+# kinds of features that are made of one token at a time
+TOKENWISE = ("mlp", "context_mlp", "fused_mlp_in", "fused_out", "value", "context_value", "fused_value")
 
 # modules that stand around a denoiser, and where they keep it
 _WRAPPERS = {
@@ -28,6 +32,8 @@ class Stack:
         hidden: the argument that carries image tokens.
         encoder: the argument that carries text tokens, None where blocks do not pass them on.
         encoder_first: a block returns (encoder, hidden) and not (hidden, encoder).
+        text_in_hidden: text tokens come in front of the image tokens, in one tensor with them.
+        query: a module that runs once in every call of a block.
         features: kind of each module whose output can be cached, by its name in the block.
         sometimes: names of such modules that only some blocks have; in what `ModelAdapter.blocks` gives, none.
         lacks: of ``features`` as written down, those that this kind of block has not.
@@ -37,6 +43,8 @@ class Stack:
     hidden: Argument = ("hidden_states", 0)
     encoder: Argument | None = ("encoder_hidden_states", 1)
     encoder_first: bool = False
+    text_in_hidden: bool = False
+    query: str = "attn.to_q"
     features: Mapping[str, str] = field(default_factory=dict)
     sometimes: frozenset[str] = frozenset()
     lacks: tuple[str, ...] = ()
@@ -60,22 +68,32 @@ class Stack:
         features = {name: kind for name, kind in self.features.items() if name not in lacks}
         return replace(self, features=features, sometimes=frozenset(), lacks=lacks)
 
-    def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Streams:
-        """The streams among a block's arguments."""
-        encoder = None if self.encoder is None else argument(self.encoder, args, kwargs)
-        return Streams(argument(self.hidden, args, kwargs), encoder)
+    def read(self, args: Sequence[Any], kwargs: Mapping[str, Any], num_text: int = 0) -> Streams:
+        """The streams among a block's arguments; ``num_text`` is how many tokens are text where they share a tensor."""
+        hidden = argument(self.hidden, args, kwargs)
+        if self.text_in_hidden:
+            return Streams(hidden[:, num_text:], hidden[:, :num_text])
+        return Streams(hidden, None if self.encoder is None else argument(self.encoder, args, kwargs))
 
-    def unpack(self, output: Any) -> Streams:
-        """The streams that a block returned."""
+    def unpack(self, output: Any, num_text: int = 0) -> Streams:
+        """The streams that a block returned; ``num_text`` as for :meth:`read`."""
+        if self.text_in_hidden:
+            return Streams(output[:, num_text:], output[:, :num_text])
         if self.encoder is None:
             return Streams(output)
         return Streams(output[1], output[0]) if self.encoder_first else Streams(output[0], output[1])
 
     def pack(self, streams: Streams) -> Any:
         """Streams as a block returns them."""
+        if self.text_in_hidden:
+            return torch.cat([part for part in (streams.encoder, streams.hidden) if part is not None], dim=1)
         if self.encoder is None:
             return streams.hidden
         return (streams.encoder, streams.hidden) if self.encoder_first else (streams.hidden, streams.encoder)
+
+    def hand_on(self, *args: Any, **kwargs: Any) -> Any:
+        """What a block returns that is called with these arguments and does nothing."""
+        return argument(self.hidden, args, kwargs) if self.text_in_hidden else self.pack(self.read(args, kwargs))
 
 
 def _has(block: nn.Module, name: str) -> bool:
@@ -119,6 +137,17 @@ class ModelAdapter:
     time: Argument = ("temb", 2)
     text: str = "encoder_hidden_states"
     classes: tuple[str, ...] = ()
+
+    def text_tokens(self, arguments: Mapping[str, Any]) -> list[int]:
+        """Text tokens of each prompt in a denoiser call, padding included; none where it takes no text that we know.
+
+        Args:
+            arguments: of the denoiser call, by name.
+        """
+        text = arguments.get(self.text)
+        if isinstance(text, Tensor):
+            return [text.shape[1]] * len(text)
+        return [len(prompt) for prompt in text or ()]
 
     def blocks(self, denoiser: nn.Module) -> list[tuple[Stack, nn.Module]]:
         """All blocks in the order they run, each with its list as it is for this block.

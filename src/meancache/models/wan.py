@@ -25,6 +25,6 @@ def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 ADAPTER = ModelAdapter(
     "wan",
     classes=("WanTransformer3DModel",),
-    stacks=(Stack("blocks", encoder=None, features=FEATURES),),
+    stacks=(Stack("blocks", encoder=None, query="attn1.to_q", features=FEATURES),),
     modulated_input=modulated_input,
 )

@@ -8,6 +8,7 @@ from torch import Tensor
 from meancache.models.adapter import ModelAdapter, Stack, argument
 
 HIDDEN, TIME = ("x", 0), ("adaln_input", 3)
+FEATURES = {"attention": "attention", "feed_forward": "mlp"}
 
 
 def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
@@ -21,7 +22,7 @@ def modulated_input(block: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 ADAPTER = ModelAdapter(
     "z_image",
     classes=("ZImageTransformer2DModel",),
-    stacks=(Stack("layers", HIDDEN, None, features={"attention": "attention", "feed_forward": "mlp"}),),
+    stacks=(Stack("layers", HIDDEN, None, query="attention.to_q", features=FEATURES),),
     modulated_input=modulated_input,
     time=TIME,
     text="cap_feats",

@@ -1,4 +1,4 @@
-"""How many blocks ran under another library's cache, seen at each block's query projection."""
+"""How many blocks ran under another library's cache, seen at a module that each runs once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -20,8 +20,7 @@ class BlockCounter:
 
     def overrides(self) -> Iterator[Override]:
         for stack, block in self.blocks:
-            attention = next(name for name, kind in stack.features.items() if kind.endswith("attention"))
-            module = block.get_submodule(f"{attention}.to_q")
+            module = block.get_submodule(stack.query)
             yield Override(module, "forward", self._wrap(stack, module.forward))
 
     def _wrap(self, stack: Stack, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,11 +31,13 @@ class FeatureSeam:
         self.current, self.method, self.denoiser, self.blocks = current, method, denoiser, blocks
         if any(block._compiled_call_impl is not None for _, block in blocks):
             raise ValueError("methods that cache features inside blocks need runtime.compile=false")
-        kinds = {kind for stack, _ in blocks for kind in stack.features.values()}
-        if not kinds & set(method.kinds):
-            raise ValueError(
-                f"this denoiser has none of the features {sorted(method.kinds)}, only {sorted(kinds)}: see its adapter"
-            )
+        for stack in {stack.name: stack for stack, _ in blocks}.values():
+            kinds = set(stack.features.values())
+            if not kinds & set(method.kinds):
+                raise ValueError(
+                    f"{stack.name} of this denoiser has none of the features {sorted(method.kinds)} that "
+                    f"{type(method).__name__} caches, only {sorted(kinds)}"
+                )
 
     def overrides(self) -> Iterator[Override]:
         names = [stack.name for stack, _ in self.blocks]

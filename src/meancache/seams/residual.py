@@ -62,18 +62,18 @@ class ResidualSeam:
     def _wrap(self, position: int, stack: Stack, block: nn.Module, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            streams = stack.read(args, kwargs)
+            streams = stack.read(args, kwargs, self._num_text())
             call = self._pass(position, streams, block, args, kwargs)
             if position == self.start and not self._computes(call, streams):
                 return stack.pack(self._predict(call))
             if call.skips and self.start < position < self.end:
-                return stack.pack(streams)
+                return stack.hand_on(*args, **kwargs)
             if position < self.start and self.method.restarts(self.current().step):
                 call.probed.append(partial(original, *args, **kwargs))
             output = original(*args, **kwargs)
             self.current().book_block(stack.unit)
             if position == self.end - 1 and not call.skips:
-                self._observe(call, stack.unpack(output))
+                self._observe(call, stack.unpack(output, self._num_text()))
             return output
 
         return forward
@@ -117,6 +117,10 @@ class ResidualSeam:
         run = self.current()
         self.method.observe(run.step, self._state(), call.probe, out)
         run.ledger.full_calls += self.share * run.whole
+
+    def _num_text(self) -> int:
+        """Text tokens in the denoiser call in progress."""
+        return max(self.adapter.text_tokens(self.current().ledger.call_arguments), default=0)
 
     def _key(self) -> Hashable:
         return *self.key, self.current().branch if self.method.per_branch else 0
