@@ -62,8 +62,6 @@ def qwen(kind: Any, layered: bool = False, **components: Any) -> Any:
 
 def controlnet(extra_channels: int = 0) -> dict[str, Any]:
     net = QwenImageControlNetModel(**DIMENSIONS, extra_condition_channels=extra_channels).eval()
-    for block in net.controlnet_blocks:
-        block.weight.data.normal_(std=0.1)  # they begin at zero: a control image would have no effect
     return {"controlnet": net}
 
 

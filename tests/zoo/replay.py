@@ -72,7 +72,8 @@ class Replay:
         """The velocity to move with at this step."""
         index = _index(scheduler, timestep)
         if id(scheduler) not in self._current:
-            run = Passed(scheduler.sigmas.tolist(), index)
+            sigmas = getattr(scheduler, "sigmas", None)  # none where nobody should ask for a replay
+            run = Passed([] if sigmas is None else sigmas.tolist(), index)
             self._current[id(scheduler)] = (scheduler, run)
             self.runs.append(run)
         run = self._current[id(scheduler)][1]
