@@ -1,9 +1,37 @@
 """All entries: importing a family's module registers them."""
 
-from tests.zoo import audio_video, flux, images, makers, qwen_image, schedulers, sd3, video, wan, z_image
+from tests.zoo import (
+    audio,
+    audio_video,
+    flux,
+    hunyuan_video,
+    images,
+    makers,
+    more_video,
+    qwen_image,
+    schedulers,
+    sd3,
+    video,
+    wan,
+    z_image,
+)
 from tests.zoo.entries import ENTRIES, Entry
 
-MODULES = (flux, qwen_image, sd3, z_image, images, makers, wan, video, audio_video, schedulers)
+MODULES = (
+    flux,
+    qwen_image,
+    sd3,
+    z_image,
+    images,
+    makers,
+    wan,
+    hunyuan_video,
+    video,
+    more_video,
+    audio_video,
+    audio,
+    schedulers,
+)
 
 
 def entries() -> list[Entry]:

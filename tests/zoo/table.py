@@ -1,0 +1,76 @@
+"""Write docs/pipelines.md: ``python -m tests.zoo.table``."""
+
+from collections import Counter
+from pathlib import Path
+
+from tests.zoo import families
+from tests.zoo.check import Zoo, check, refuse
+from tests.zoo.entries import Entry
+
+PATH = Path(__file__).parents[2] / "docs" / "pipelines.md"
+
+HEAD = """\
+# Which of diffusers' flow pipelines can be accelerated
+
+Written by `python -m tests.zoo.table` from tiny random pipelines (`tests/zoo`); `tests/zoo/test_zoo.py` checks every row.
+
+**works**: with every step computed (method `full`, and MeanCache with all steps as nodes, each rule) the latents are
+those of the bare pipeline bit for bit; with every second step skipped the denoiser is called as often as planned, two
+calls in one block give the same latents, and after the block the pipeline is as before. *Deviation* is the largest
+difference from an independent replay that replaces the velocity outside this project while the denoiser computes at
+every step, relative to the largest latent: rules `hold`, `release` and `paper`.
+
+**refused**: an error that names the reason, before the first denoiser call unless the row says otherwise.
+"""
+
+
+def row(entry: Entry) -> list[str]:
+    """The cells of one entry.
+
+    Raises:
+        AssertionError: it does not do what it should.
+    """
+    zoo = Zoo(entry)
+    with zoo.counting():
+        if entry.refused:
+            return [entry.name, "refused", "", "", "", _reason(zoo)]
+        found = check(zoo)
+    steps = f"{len(found.calls)}" if len(found.calls) == entry.num_steps else f"{len(found.calls)} of {entry.num_steps}"
+    deviations = " / ".join(f"{found.deviations[rule]:.1g}" for rule in ("hold", "release", "paper"))
+    return [entry.name, "works", _calls(found.calls), steps, deviations, entry.note]
+
+
+def _calls(calls: list[int]) -> str:
+    """Denoiser calls a step; steps of schedulers that take the same call of the denoiser have none."""
+    numbers = sorted(set(calls) - {0})
+    return " or ".join(str(number) for number in numbers)
+
+
+def _reason(zoo: Zoo) -> str:
+    try:
+        refuse(zoo)
+    except (ValueError, RuntimeError) as error:
+        late = f" (after {zoo.entry.calls_before} denoiser calls)" if zoo.entry.calls_before else ""
+        return " ".join(str(error).split()) + late
+    raise AssertionError(f"{zoo.entry.name} was not refused")
+
+
+def table(entries: list[Entry]) -> str:
+    """All rows, grouped by family, and a count of them."""
+    classes = {entry.name.split(",")[0] for entry in entries if entry.family != "schedulers"}
+    results = Counter("refused" if entry.refused else "works" for entry in entries)
+    lines = [
+        HEAD,
+        f"{len(classes)} classes in {len(entries)} rows: {results['works']} work, {results['refused']} are refused.\n",
+    ]
+    lines.append("| pipeline | result | calls a step | steps | deviation hold / release / paper | note or reason |")
+    lines.append("|---|---|---|---|---|---|")
+    for family in dict.fromkeys(entry.family for entry in entries):
+        lines.append(f"| **{family}** | | | | | |")
+        lines += [f"| {' | '.join(row(entry))} |" for entry in entries if entry.family == family]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.parent.mkdir(exist_ok=True)
+    PATH.write_text(table(families.entries()))
