@@ -23,7 +23,7 @@ class Variant(NamedTuple):
     """What differs between upstream's scripts.
 
     Attributes:
-        extra: steps beyond int(ratio * num_steps) that are computed without asking the probe.
+        extra: steps beyond int(warmup_share * num_steps) that are computed without asking the probe.
         last: the last step is always computed.
         inclusive: an accumulated error equal to the threshold still skips.
         longest: upper end of the extrapolation factor.
@@ -64,7 +64,7 @@ class DiCache(ResidualMethod):
 
     Args:
         threshold: delta, >= 0.
-        ratio: share of the first steps that are always computed.
+        warmup_share: share of the first steps that are always computed.
         probe_depth: blocks of the probe.
         error: "delta_y", the relative change of the probe's output, or "delta_minus", its difference from the change
             of the probe's input.
@@ -77,7 +77,7 @@ class DiCache(ResidualMethod):
     """
 
     threshold: float
-    ratio: float = 0.2
+    warmup_share: float = 0.2
     probe_depth: int = 1
     error: str = "delta_y"
     resumes: bool = True
@@ -86,8 +86,8 @@ class DiCache(ResidualMethod):
     def __post_init__(self) -> None:
         if not self.threshold >= 0:
             raise ValueError(f"threshold must be a number >= 0, got {self.threshold!r}")
-        if not 0 <= self.ratio <= 1:
-            raise ValueError(f"ratio must be between 0 and 1, got {self.ratio!r}")
+        if not 0 <= self.warmup_share <= 1:
+            raise ValueError(f"warmup_share must be between 0 and 1, got {self.warmup_share!r}")
         if not isinstance(self.probe_depth, int) or self.probe_depth < 1:
             raise ValueError(f"probe_depth must be a whole number >= 1, got {self.probe_depth!r}")
         for name, value, choices in [("error", self.error, ERRORS), ("variant", self.variant, tuple(VARIANTS))]:
@@ -142,5 +142,5 @@ class DiCache(ResidualMethod):
 
     def _direct(self, step: Step) -> bool:
         variant = VARIANTS[self.variant]
-        first = max(int(self.ratio * step.num_steps) + variant.extra, 1)
+        first = max(int(self.warmup_share * step.num_steps) + variant.extra, 1)
         return step.index < first or (variant.last and step.index == step.num_steps - 1)

@@ -42,7 +42,7 @@ class TeaCache(ReusesResidual):
             Fitted for one model: conf/calibration.
         shared: one state for all guidance branches; of all calls only the first is always computed.
         compares: "input", the modulated input of block 0, or "time", the time embedding.
-        first: so many steps at the start are always computed.
+        warmup: so many steps at the start are always computed.
         last: so is the last step.
 
     Raises:
@@ -53,7 +53,7 @@ class TeaCache(ReusesResidual):
     coefficients: Sequence[float]
     shared: bool = False
     compares: str = "input"
-    first: int = 1
+    warmup: int = 1
     last: bool = True
 
     def __post_init__(self) -> None:
@@ -63,10 +63,10 @@ class TeaCache(ReusesResidual):
             raise ValueError(f"coefficients must be the five of a quartic, got {list(self.coefficients)}")
         if self.compares not in COMPARED:
             raise ValueError(f"compares must be one of {', '.join(COMPARED)}, got {self.compares!r}")
-        if not isinstance(self.first, int) or self.first < 1:
-            raise ValueError(f"first must be a whole number >= 1, got {self.first!r}")
-        if self.shared and self.first > 1:
-            raise ValueError(f"first={self.first} has no effect with shared=true; leave it at 1")
+        if not isinstance(self.warmup, int) or self.warmup < 1:
+            raise ValueError(f"warmup must be a whole number >= 1, got {self.warmup!r}")
+        if self.shared and self.warmup > 1:
+            raise ValueError(f"warmup={self.warmup} has no effect with shared=true; leave it at 1")
 
     @property
     def per_branch(self) -> bool:  # type: ignore[override]
@@ -89,4 +89,4 @@ class TeaCache(ReusesResidual):
         return True
 
     def _always(self, step: Step) -> bool:
-        return step.index < self.first or (self.last and step.index == step.num_steps - 1)
+        return step.index < self.warmup or (self.last and step.index == step.num_steps - 1)

@@ -39,9 +39,11 @@ def test_a_probe_that_never_changes_leaves_the_first_steps_and_the_last(variant,
 
 def test_changes_add_up_to_the_threshold():
     growing = [2.0**index for index in range(50)]  # each change is as much as there was
-    method = DiCache(2.0, ratio=0.0)
+    method = DiCache(2.0, warmup_share=0.0)
     assert computed_steps(method, growing.__getitem__) == [*range(0, 50, 2), 49]
-    assert computed_steps(DiCache(2.0, ratio=0.0, variant="hunyuan_video"), growing.__getitem__) == [*range(0, 50, 3)]
+    assert computed_steps(DiCache(2.0, warmup_share=0.0, variant="hunyuan_video"), growing.__getitem__) == [
+        *range(0, 50, 3)
+    ]
 
 
 @pytest.mark.parametrize(("here", "residual"), [(3.25, 12.5), (2.5, 10.0), (9.0, 15.0)])
@@ -57,7 +59,7 @@ def test_the_probe_says_how_far_to_extrapolate_and_no_further_than_half(here, re
 def test_a_call_that_starts_over_gives_the_same_picture_and_costs_the_probe_again(random_flux):
     pictures, blocks = [], []
     for resumes in (True, False):
-        method = DiCache(0.0, ratio=0.0, resumes=resumes)
+        method = DiCache(0.0, warmup_share=0.0, resumes=resumes)
         with attach(random_flux.pipe, adapter_for(random_flux.pipe), method) as session:
             pictures.append(random_flux.run())
         blocks.append(session.run.works[0]["blocks:transformer_blocks"])

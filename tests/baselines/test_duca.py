@@ -24,16 +24,16 @@ def kinds_of_steps(method, num_steps=50):
 
 
 def test_steps_alternate_between_full_ones():
-    hunyuan_video = DuCa(interval=5, first_enhance=1, first="conservative")
+    hunyuan_video = DuCa(interval=5, warmup=1, first="conservative")
     assert kinds_of_steps(hunyuan_video) == "FTATA" * 10
-    flux = DuCa(interval=5, first_enhance=3, first="aggressive")
+    flux = DuCa(interval=5, warmup=3, first="aggressive")
     assert kinds_of_steps(flux) == "FF" + "FATAT" * 9 + "FAT"
     assert [kinds_of_steps(flux).count(letter) for letter in "FTA"] == [12, 19, 19]
 
 
 def test_published_counts_of_ten_need_the_aggressive_step_first():
     counts = {
-        first: [kinds_of_steps(DuCa(interval=10, first_enhance=3, first=first)).count(letter) for letter in "FTA"]
+        first: [kinds_of_steps(DuCa(interval=10, warmup=3, first=first)).count(letter) for letter in "FTA"]
         for first in ("aggressive", "conservative")
     }
     assert counts == {"aggressive": [7, 19, 24], "conservative": [7, 24, 19]}
@@ -120,7 +120,7 @@ def published(method):
 @pytest.mark.parametrize(("interval", "tflop"), [(5, 978.76), (10, 606.91)])
 def test_published_flops_of_flux(interval, tflop):
     """As cache-dit's benchmark quotes them, measured by another counter: they agree to 0.02 %."""
-    method = DuCa(interval=interval, first_enhance=3, ratio=0.1, first="aggressive")
+    method = DuCa(interval=interval, warmup=3, ratio=0.1, first="aggressive")
     assert published(method) == pytest.approx(tflop, rel=2.5e-4)
 
 
@@ -130,4 +130,4 @@ def test_published_flops_of_toca_on_flux(interval, tflop):
         def computes(self, step, state, probe):
             return True
 
-    assert published(NeverAggressive(interval=interval, first_enhance=3, ratio=0.1)) == pytest.approx(tflop, rel=2.5e-4)
+    assert published(NeverAggressive(interval=interval, warmup=3, ratio=0.1)) == pytest.approx(tflop, rel=2.5e-4)

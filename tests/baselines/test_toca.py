@@ -39,15 +39,15 @@ class KeepAttention(FeatureMethod):
 
 
 @pytest.mark.parametrize(
-    ("interval", "first_enhance", "full"),
+    ("interval", "warmup", "full"),
     [
         (5, 1, list(range(0, 50, 5))),
         (5, 3, [0, 1, 2, 7, 12, 17, 22, 27, 32, 37, 42, 47]),
         (8, 3, [0, 1, 2, 10, 18, 26, 34, 42]),
     ],
 )
-def test_full_steps_are_those_of_the_released_code(interval, first_enhance, full):
-    method = ToCa(interval=interval, first_enhance=first_enhance)
+def test_full_steps_are_those_of_the_released_code(interval, warmup, full):
+    method = ToCa(interval=interval, warmup=warmup)
     assert [step.index for step in FIFTY.steps() if method.full(step)] == full
 
 
@@ -59,7 +59,7 @@ def test_full_steps_are_those_of_the_released_code(interval, first_enhance, full
         ({"soft_weight": float("nan")}, "soft_weight must be a number >= 0, got nan"),
         ({"sign": -1}, "sign must be 1, or -1 with score=v_norm, got -1 with score=random"),
         ({"sign": 2, "score": "v_norm"}, "sign must be 1"),
-        ({"first_enhance": 0}, "first_enhance must be a whole number >= 1, got 0"),
+        ({"warmup": 0}, "warmup must be a whole number >= 1, got 0"),
     ],
 )
 def test_bad_values_are_named(arguments, message):
@@ -188,7 +188,7 @@ def test_with_no_tokens_everything_is_cached_and_nothing_computed(random_pipelin
 
 @pytest.mark.parametrize("settings", [{}, {"soft_weight": 0.25}])
 def test_runs_repeat_and_leave_the_global_generator_alone(random_pipeline, settings):
-    method = ToCa(interval=3, first_enhance=2, ratio=0.5, **settings)
+    method = ToCa(interval=3, warmup=2, ratio=0.5, **settings)
     first, session = attached(random_pipeline, method)
     assert session.run.nfe == 5
     torch.manual_seed(5)

@@ -151,7 +151,7 @@ KNOWN_STEPS: dict[str, Method] = {  # methods whose steps do not depend on the s
     "duca-conservative": DuCa(5, 2, ratio=0.5, first="conservative"),
     "duca-never": DuCa(1),
     "lemica": LeMiCa((0, 2, 4), STEPS),
-    "dbcache": DBCache(1.5, 1, 1, max_warmup_steps=1, mask="101010", mask_policy="static"),
+    "dbcache": DBCache(1.5, 1, 1, warmup=1, mask="101010", mask_policy="static"),
 }
 
 
