@@ -57,7 +57,7 @@ def most_kept(pipe: Any, method: Method, inputs: Mapping[str, Any], num_steps: i
 
 def schedule_of(pipe: Any, inputs: Mapping[str, Any]) -> Schedule:
     """The sigma grid of a run, by one that computes its first step alone."""
-    with attach(pipe, adapter_for(pipe), TaylorSeerLite(NUM_STEPS, order=0)) as session:
+    with attach(pipe, adapter_for(pipe), TaylorSeerLite(NUM_STEPS, warmup=1, order=0)) as session:
         pipe(**inputs, num_inference_steps=NUM_STEPS, output_type="latent")
     return session.run.schedule
 

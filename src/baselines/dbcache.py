@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.distance import magnitude, relative_l1
+from baselines.reuse import magnitude, relative_l1
 from baselines.taylor import extrapolated, updated
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Schedule, Step
@@ -65,7 +65,7 @@ class DBCache(ResidualMethod):
     """
 
     threshold: float
-    fn: int = 8
+    fn: int = 2
     bn: int = 0
     warmup: int = 8
     warmup_interval: int = 1
@@ -121,7 +121,7 @@ class DBCache(ResidualMethod):
             first = probe.here.hidden - probe.entry.hidden
         if decided is None:
             assert first is not None and state.first is not None
-            decided = not relative_l1(first, state.first, state.size) < self.threshold
+            decided = not relative_l1(first, state.first, state.size).item() < self.threshold
         if decided:
             state.first, state.size = first, None if first is None else magnitude(first)
         else:

@@ -3,6 +3,9 @@
 Paper: "DiCache: Let Diffusion Model Determine Its Own Cache", arXiv 2508.17356.
 Upstream: Bujiazi/DiCache (scripts for FLUX, HunyuanVideo and Wan 2.1, whose rules differ: see ``variant``).
 
+As upstream, errors are added up and compared in the dtype of the hidden states, threshold included: in bfloat16 a sum
+near 0.8 grows in steps of 1/256.
+
 Differs from upstream: state lives in the run; windows keep the two computed steps that are read and no more, and
 the probe's input is kept only for the error that compares it.
 """
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.distance import relative_l1
+from baselines.reuse import relative_l1
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
 
@@ -52,7 +55,7 @@ class _Change(NamedTuple):
 
 @dataclass
 class _State:
-    accumulated: float = 0.0
+    accumulated: float = 0.0  # rounded to the dtype of the hidden states
     entry: Tensor | None = None  # of the step before, where the error is delta_minus
     probed: Tensor | None = None
     window: deque[_Change] = field(default_factory=lambda: deque(maxlen=2))
@@ -106,10 +109,11 @@ class DiCache(ResidualMethod):
             return True
         change = relative_l1(probe.here.hidden, state.probed)
         if state.entry is not None:
-            change = abs(change - relative_l1(probe.entry.hidden, state.entry))
-        state.accumulated += change
+            change = (change - relative_l1(probe.entry.hidden, state.entry)).abs()
+        state.accumulated = (change + state.accumulated).item()
+        threshold = torch.tensor(self.threshold, dtype=change.dtype).item()
         inclusive = VARIANTS[self.variant].inclusive
-        if state.accumulated < self.threshold or (inclusive and state.accumulated == self.threshold):
+        if state.accumulated < threshold or (inclusive and state.accumulated == threshold):
             return False
         state.accumulated = 0.0
         return True

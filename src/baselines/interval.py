@@ -18,7 +18,7 @@ class Interval:
     """
 
     interval: int
-    warmup: int = 1
+    warmup: int = 3
 
     def __post_init__(self) -> None:
         for name in ("interval", "warmup"):

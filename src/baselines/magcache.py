@@ -3,9 +3,14 @@
 Paper: "MagCache: Fast Video Generation with Magnitude-Aware Cache", arXiv 2506.09045.
 Upstream: Zehong-Ma/MagCache (one script a model); diffusers has the same rule as MagCacheConfig.
 
-Which steps are computed follows from ratios and settings alone, not from the sample. Upstream's scripts differ in three
-small things, all settings here: the rounding of the warmup_share, the comparison, and a protected step for FLUX. Their
-Qwen-Image script leaks the error of one image into the next; here every run starts afresh.
+Which steps are computed follows from ratios and settings alone, not from the sample. Upstream's scripts differ in
+three small things, all settings here and in conf/preset: the rounding of the warm-up, the comparison, and a protected
+step for FLUX.
+
+Differs from upstream: the Qwen-Image script leaks the error of one image into the next; here every run starts afresh.
+For Qwen-Image and Wan, which call the denoiser twice a step, upstream counts calls, and computes the first int(2 n
+share). Where that is odd (it is not for n = 50 and a share of 0.2), the conditional branch warms up for one step more
+than the unconditional one. Here both do for int(n share): a step is computed or skipped as a whole.
 """
 
 from collections.abc import Sequence
@@ -24,10 +29,10 @@ class MagCache(ReusesResidual):
     Args:
         threshold: largest accumulated error of a skipped step, >= 0.
         ratios: mean over tokens of the residual's norm over that of the step before, the first is 1. Fitted for one
-            model: conf/calibration. For another number of steps the nearest is taken, as upstream does.
+            model: conf/preset. For another number of steps the nearest is taken, as upstream does.
         max_skips: most skipped steps in a row.
         warmup_share: share of the first steps that are always computed.
-        rounds: the warmup_share is rounded to the nearest step (FLUX, diffusers) and not down (the other scripts).
+        rounds: the warm-up is rounded to the nearest step (FLUX, diffusers) and not down (the other scripts).
         strict: an error equal to the threshold computes (Qwen-Image, Wan).
         protected: a step that is always computed, as a position in ``ratios`` (FLUX: 11), or None.
 
@@ -37,8 +42,8 @@ class MagCache(ReusesResidual):
 
     threshold: float
     ratios: Sequence[float]
-    max_skips: int = 3
-    warmup_share: float = 0.2
+    max_skips: int = 5
+    warmup_share: float = 0.1
     rounds: bool = True
     strict: bool = False
     protected: int | None = None

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from baselines.distance import relative_l1
-from baselines.reuse import ReusesResidual, ReuseState
+from baselines.reuse import ReusesResidual, ReuseState, relative_l1
 from meancache.protocols import Probe
 from meancache.schedule import Step
 
@@ -39,7 +38,7 @@ class TeaCache(ReusesResidual):
     Args:
         threshold: l; the accumulated change at which a step is computed, >= 0.
         coefficients: quartic that rescales relative changes of the input to those of the output, highest power first.
-            Fitted for one model: conf/calibration.
+            Fitted for one model: conf/preset.
         shared: one state for all guidance branches; of all calls only the first is always computed.
         compares: "input", the modulated input of block 0, or "time", the time embedding.
         warmup: so many steps at the start are always computed.
@@ -82,7 +81,7 @@ class TeaCache(ReusesResidual):
         if before is None or (self._always(step) and not self.shared):
             state.accumulated = 0.0
             return True
-        state.accumulated += float(np.polyval(self.coefficients, relative_l1(now, before)))
+        state.accumulated += float(np.polyval(self.coefficients, relative_l1(now, before).item()))
         if state.accumulated < self.threshold:
             return False
         state.accumulated = 0.0

@@ -99,16 +99,16 @@ METHODS = {
     "dbcache-taylor": Row(
         same(DBCache(1.5, 1, warmup=4, taylor_order=1, fused=False)), same(DBCache(0.0, 1, fused=False)), 4
     ),
-    "taylorseer": Row(same(TaylorSeer(2, order=2)), same(TaylorSeer(1, order=2)), 3),
-    "taylorseer-lite": Row(same(TaylorSeerLite(2, order=1)), same(TaylorSeerLite(1)), 3),
-    "toca": Row(same(ToCa(3, 2, ratio=0.5)), same(ToCa(1)), 3, random=True),
+    "taylorseer": Row(same(TaylorSeer(2, warmup=1, order=2)), same(TaylorSeer(1, warmup=1, order=2)), 3),
+    "taylorseer-lite": Row(same(TaylorSeerLite(2, warmup=1, order=1)), same(TaylorSeerLite(1, warmup=1)), 3),
+    "toca": Row(same(ToCa(3, 2, ratio=0.5)), same(ToCa(1, warmup=1)), 3, random=True),
     "toca-v_norm": Row(
         same(ToCa(3, 2, ratio=0.5, score="v_norm", soft_weight=0.5)),
-        same(ToCa(1, score="v_norm")),
+        same(ToCa(1, warmup=1, score="v_norm")),
         3,
         refused=(("wan", "z_image"), "score=v_norm needs the values"),
     ),
-    "duca": Row(same(DuCa(3, 2, ratio=0.5)), same(DuCa(1)), 3, random=True),
+    "duca": Row(same(DuCa(3, 2, ratio=0.5, first="conservative")), same(DuCa(1, warmup=1)), 3, random=True),
 }
 CASES = [(family, name) for family in FAMILIES for name, row in METHODS.items() if family not in row.refused[0]]
 

@@ -113,7 +113,7 @@ def test_warm_up_steps_keep_no_differences():
 
 
 def test_order_zero_reuses_and_pairs_stay_pairs():
-    method = TaylorSeer(interval=3, order=0)
+    method = TaylorSeer(interval=3, warmup=1, order=0)
     state, attention = method.new_features(0), Feature("attention", "blocks", 0, "attn")
     pair = (torch.ones(1, 2, 3), torch.zeros(1, 1, 3))
     method.keep(FIFTY.step(0), attention, state, pair)
@@ -121,8 +121,8 @@ def test_order_zero_reuses_and_pairs_stay_pairs():
 
 
 def test_every_step_full_is_bit_identical(random_pipeline):
-    assert torch.equal(attached(random_pipeline, TaylorSeer(interval=1))[0], random_pipeline.run())
-    assert torch.equal(attached(random_pipeline, TaylorSeerLite(interval=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, TaylorSeer(interval=1, warmup=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, TaylorSeerLite(interval=1, warmup=1))[0], random_pipeline.run())
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -152,7 +152,7 @@ def test_predicted_steps_run_modulations_alone():
 
 @pytest.mark.parametrize("family", ["flux", "hunyuan_video"])
 def test_nothing_is_kept_of_attention_in_fused_blocks(family):
-    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, order=2), keep=True)
+    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, warmup=1, order=2), keep=True)
     kept = {frozenset(state.by_module) for state in session.run.states.values()}
     assert kept == {frozenset({"attn", "ff", "ff_context"}), frozenset({"proj_out"})}
     assert all(len(table) == 3 for s in session.run.states.values() for t in s.by_module.values() for table in t)
@@ -161,7 +161,7 @@ def test_nothing_is_kept_of_attention_in_fused_blocks(family):
 @pytest.mark.parametrize("family", NUM_BRANCHES)
 def test_branches_have_tables_of_their_own(family):
     pipeline = random_pipeline_of(family)
-    _, session = attached(pipeline, TaylorSeer(interval=3), keep=True)
+    _, session = attached(pipeline, TaylorSeer(interval=3, warmup=1), keep=True)
     num_blocks = len(session.adapter.blocks(pipeline.pipe.transformer))
     assert len(session.run.states) == num_blocks * NUM_BRANCHES[family]
 
@@ -213,6 +213,6 @@ def test_lite_of_order_zero_is_a_hold(random_pipeline):
 
 
 def test_lite_keeps_the_velocity_dtype():
-    method = TaylorSeerLite(interval=3, order=1)
+    method = TaylorSeerLite(interval=3, warmup=1, order=1)
     given = velocities(method, lambda i: torch.full((1, 1), 1.0 + i, dtype=torch.bfloat16))
     assert {velocity.dtype for velocity in given} == {torch.bfloat16}

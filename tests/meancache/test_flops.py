@@ -37,7 +37,7 @@ METHODS = {
     "teacache": TeaCache(0.4, (0, 0, 0, 1, 0)),
     "dicache": DiCache(0.4),
     "dicache-restarts": DiCache(0.4, resumes=False),
-    "taylorseer": TaylorSeer(2, order=2),
+    "taylorseer": TaylorSeer(2, warmup=1, order=2),
 }
 # class, image tokens, text tokens, FLOPs of a call: specification of the paper's settings, counted by torch
 FULL_SIZE: list[tuple[Any, dict[str, Any], int, int, int]] = [
