@@ -23,7 +23,7 @@ from rich.table import Table
 from baselines.taylorseer_lite import TaylorSeerLite
 from experiments.compose import compose_config
 from experiments.errors import run_program
-from experiments.full_size.cache_rows import NUM_STEPS, methods
+from experiments.full_size.cache_rows import NUM_STEPS, ROWS, method_of
 from experiments.full_size.no_data import without_data
 from experiments.full_size.other_models import OTHERS
 from experiments.full_size.paper_models import without_weights
@@ -57,7 +57,7 @@ def most_kept(pipe: Any, method: Method, inputs: Mapping[str, Any], num_steps: i
 
 def schedule_of(pipe: Any, inputs: Mapping[str, Any]) -> Schedule:
     """The sigma grid of a run, by one that computes its first step alone."""
-    with attach(pipe, adapter_for(pipe), TaylorSeerLite(NUM_STEPS, order=0)) as session:
+    with attach(pipe, adapter_for(pipe), TaylorSeerLite(NUM_STEPS, warmup=1, order=0)) as session:
         pipe(**inputs, num_inference_steps=NUM_STEPS, output_type="latent")
     return session.run.schedule
 
@@ -77,8 +77,9 @@ def measure(model: ModelConfig, log: Console) -> dict[str, int]:
     pipe, inputs = prepared(model)
     sizes = {}
     with without_data(pipe):
-        for label, method in methods(model.name, schedule_of(pipe, inputs)).items():
-            sizes[label] = most_kept(pipe, method, inputs)
+        schedule = schedule_of(pipe, inputs)
+        for label in ROWS:
+            sizes[label] = most_kept(pipe, method_of(label, model.name, schedule), inputs)
             log.print(f"{title(model)}, {label}: {readable(sizes[label])}")
     return sizes
 

@@ -1,4 +1,4 @@
-"""Fit: full runs on prompts x seeds -> the constants of TeaCache and MagCache for this model, in conf/calibration.
+"""Fit: full runs on prompts x seeds -> the constants of TeaCache and MagCache for this model, in conf/preset.
 
 Shardable and resumable like the stability map; each sample's measurements are kept, and the fit reads all of them.
 """
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 
 from baselines.block_changes import BlockChanges, Changes, magcache_ratios, teacache_coefficients
@@ -21,7 +22,8 @@ from meancache.prompts import Sample, identity_of, in_batches
 
 log = logging.getLogger(__name__)
 
-CONSTANTS = Path(__file__).parents[1] / "conf" / "calibration"
+PRESETS = Path(__file__).parents[1] / "conf" / "preset"
+HEAD = "# @package _global_\n"
 DIGITS = 6
 
 
@@ -40,16 +42,27 @@ def fit(config: RunConfig) -> Path | None:
         log.info("%s waits for other shards; when all are done, run stage=fit once more", store.folder)
         return None
     changes = [Changes.from_json(store.payload(name).read_text()) for name in samples]
-    target = make_folder(Path(config.publish) if config.publish else CONSTANTS)
+    target = make_folder(Path(config.publish) if config.publish else PRESETS)
     made = f"stage=fit, {config.model.num_steps} steps, {len(samples)} samples of {config.calibrate.file}"
-    for method, key, numbers in [
-        ("teacache", "coefficients", teacache_coefficients(changes)),
-        ("magcache", "ratios", magcache_ratios(changes)),
-    ]:
-        path = target / f"{config.model.name}-{method}.yaml"
-        write_atomic(path, f"# {made}\n{key}: {json.dumps([float(f'{number:.{DIGITS}g}') for number in numbers])}\n")
-        log.info("%s", path)
+    name = config.model.name
+    _put(target / f"{name}-teacache.yaml", made, "coefficients", teacache_coefficients(changes))
+    _put(target / f"{name}-ratios.yaml", made, "ratios", magcache_ratios(changes))
+    for method in ("magcache", "diffusers_magcache"):
+        file = f"{name}-{method}.yaml"
+        if not (PRESETS / file).exists():
+            write_atomic(target / file, f"{HEAD}# the ratios of stage=fit\ndefaults: [{name}-ratios]\n")
     return target
+
+
+def _put(path: Path, made: str, key: str, numbers: Sequence[float]) -> None:
+    """Write a preset anew with these constants, and with the settings that it holds beside them."""
+    shipped = PRESETS / path.name
+    kept = yaml.safe_load(shipped.read_text()) if shipped.exists() else {}
+    kept.pop(key, None)
+    settings = yaml.safe_dump(kept, sort_keys=False) if kept else ""
+    rounded = json.dumps([float(f"{number:.{DIGITS}g}") for number in numbers])
+    write_atomic(path, f"{HEAD}# {made}\n{settings}{key}: {rounded}\n")
+    log.info("%s", path)
 
 
 def _measure(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:

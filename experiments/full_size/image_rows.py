@@ -22,7 +22,7 @@ import yaml
 from experiments.compose import CONF
 
 NUM_STEPS = 50
-TEACACHE = CONF / "calibration/flux-teacache.yaml"
+TEACACHE = CONF / "preset/flux-teacache.yaml"
 
 Work = Mapping[str, float]
 Works = list[Work]  # one for each branch

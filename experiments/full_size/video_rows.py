@@ -22,7 +22,7 @@ REFRESHED = {"mlp": f"{DOUBLE}.ff", "context_mlp": f"{DOUBLE}.ff_context", "fuse
 
 def refreshed_tokens(full: Work) -> Work:
     """What a ToCa step does to tokens, over all blocks."""
-    method, work, image = ToCa(interval=5, first_enhance=1), Counter[str](), FRAMES * ROWS * COLUMNS
+    method, work, image = ToCa(interval=5, warmup=1), Counter[str](), FRAMES * ROWS * COLUMNS
     competing = {"mlp": image, "context_mlp": TEXT, "fused_mlp_in": image + TEXT}
     for kind, unit in REFRESHED.items():
         stack = unit.split(".")[0]

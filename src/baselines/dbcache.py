@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.distance import magnitude, relative_l1
+from baselines.reuse import magnitude, relative_l1
 from baselines.taylor import extrapolated, updated
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Schedule, Step
@@ -50,7 +50,7 @@ class DBCache(ResidualMethod):
         threshold: r; below this relative L1 change a step is skipped; >= 1 skips unseen, <= 0 never.
         fn: first blocks, which always run.
         bn: last blocks, which always run, also upon a predicted input.
-        max_warmup_steps: steps before this one are computed ...
+        warmup: steps before this one are computed ...
         warmup_interval: ... every so many; those between follow the threshold.
         max_cached_steps: most skipped steps of a run; -1 for no limit.
         max_continuous_cached_steps: most skipped steps in a row; -1 for no limit.
@@ -65,9 +65,9 @@ class DBCache(ResidualMethod):
     """
 
     threshold: float
-    fn: int = 8
+    fn: int = 2
     bn: int = 0
-    max_warmup_steps: int = 8
+    warmup: int = 8
     warmup_interval: int = 1
     max_cached_steps: int = -1
     max_continuous_cached_steps: int = -1
@@ -78,7 +78,7 @@ class DBCache(ResidualMethod):
     loose_streak: bool = False
 
     def __post_init__(self) -> None:
-        least = {"fn": 1, "bn": 0, "max_warmup_steps": 0, "warmup_interval": 1, "taylor_order": 0}
+        least = {"fn": 1, "bn": 0, "warmup": 0, "warmup_interval": 1, "taylor_order": 0}
         for name, bound in (least | {"max_cached_steps": -1, "max_continuous_cached_steps": -1}).items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < bound:
@@ -110,7 +110,7 @@ class DBCache(ResidualMethod):
 
     def warms_up(self, index: int) -> bool:
         """Whether a step is in the warm-up set."""
-        end = self.max_warmup_steps
+        end = self.warmup
         if self.mask is not None:
             end = min(end, len(self.mask) - len(self.mask.lstrip("1")))
         return index < end and index % self.warmup_interval == 0
@@ -121,7 +121,7 @@ class DBCache(ResidualMethod):
             first = probe.here.hidden - probe.entry.hidden
         if decided is None:
             assert first is not None and state.first is not None
-            decided = not relative_l1(first, state.first, state.size) < self.threshold
+            decided = not relative_l1(first, state.first, state.size).item() < self.threshold
         if decided:
             state.first, state.size = first, None if first is None else magnitude(first)
         else:

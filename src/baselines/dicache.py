@@ -3,6 +3,9 @@
 Paper: "DiCache: Let Diffusion Model Determine Its Own Cache", arXiv 2508.17356.
 Upstream: Bujiazi/DiCache (scripts for FLUX, HunyuanVideo and Wan 2.1, whose rules differ: see ``variant``).
 
+As upstream, errors are added up and compared in the dtype of the hidden states, threshold included: in bfloat16 a sum
+near 0.8 grows in steps of 1/256.
+
 Differs from upstream: state lives in the run; windows keep the two computed steps that are read and no more, and
 the probe's input is kept only for the error that compares it.
 """
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.distance import relative_l1
+from baselines.reuse import relative_l1
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
 
@@ -23,7 +26,7 @@ class Variant(NamedTuple):
     """What differs between upstream's scripts.
 
     Attributes:
-        extra: steps beyond int(ratio * num_steps) that are computed without asking the probe.
+        extra: steps beyond int(warmup_share * num_steps) that are computed without asking the probe.
         last: the last step is always computed.
         inclusive: an accumulated error equal to the threshold still skips.
         longest: upper end of the extrapolation factor.
@@ -52,7 +55,7 @@ class _Change(NamedTuple):
 
 @dataclass
 class _State:
-    accumulated: float = 0.0
+    accumulated: float = 0.0  # rounded to the dtype of the hidden states
     entry: Tensor | None = None  # of the step before, where the error is delta_minus
     probed: Tensor | None = None
     window: deque[_Change] = field(default_factory=lambda: deque(maxlen=2))
@@ -64,7 +67,7 @@ class DiCache(ResidualMethod):
 
     Args:
         threshold: delta, >= 0.
-        ratio: share of the first steps that are always computed.
+        warmup_share: share of the first steps that are always computed.
         probe_depth: blocks of the probe.
         error: "delta_y", the relative change of the probe's output, or "delta_minus", its difference from the change
             of the probe's input.
@@ -77,7 +80,7 @@ class DiCache(ResidualMethod):
     """
 
     threshold: float
-    ratio: float = 0.2
+    warmup_share: float = 0.2
     probe_depth: int = 1
     error: str = "delta_y"
     resumes: bool = True
@@ -86,8 +89,8 @@ class DiCache(ResidualMethod):
     def __post_init__(self) -> None:
         if not self.threshold >= 0:
             raise ValueError(f"threshold must be a number >= 0, got {self.threshold!r}")
-        if not 0 <= self.ratio <= 1:
-            raise ValueError(f"ratio must be between 0 and 1, got {self.ratio!r}")
+        if not 0 <= self.warmup_share <= 1:
+            raise ValueError(f"warmup_share must be between 0 and 1, got {self.warmup_share!r}")
         if not isinstance(self.probe_depth, int) or self.probe_depth < 1:
             raise ValueError(f"probe_depth must be a whole number >= 1, got {self.probe_depth!r}")
         for name, value, choices in [("error", self.error, ERRORS), ("variant", self.variant, tuple(VARIANTS))]:
@@ -106,10 +109,11 @@ class DiCache(ResidualMethod):
             return True
         change = relative_l1(probe.here.hidden, state.probed)
         if state.entry is not None:
-            change = abs(change - relative_l1(probe.entry.hidden, state.entry))
-        state.accumulated += change
+            change = (change - relative_l1(probe.entry.hidden, state.entry)).abs()
+        state.accumulated = (change + state.accumulated).item()
+        threshold = torch.tensor(self.threshold, dtype=change.dtype).item()
         inclusive = VARIANTS[self.variant].inclusive
-        if state.accumulated < self.threshold or (inclusive and state.accumulated == self.threshold):
+        if state.accumulated < threshold or (inclusive and state.accumulated == threshold):
             return False
         state.accumulated = 0.0
         return True
@@ -142,5 +146,5 @@ class DiCache(ResidualMethod):
 
     def _direct(self, step: Step) -> bool:
         variant = VARIANTS[self.variant]
-        first = max(int(self.ratio * step.num_steps) + variant.extra, 1)
+        first = max(int(self.warmup_share * step.num_steps) + variant.extra, 1)
         return step.index < first or (variant.last and step.index == step.num_steps - 1)

@@ -41,7 +41,7 @@ class DuCa(ToCa, ResidualMethod):
         ValueError: another value of ``first``, or what ToCa refuses.
     """
 
-    first: str = "conservative"
+    first: str = "aggressive"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.distance import magnitude, relative_l1
+from baselines.reuse import magnitude, relative_l1
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
 
@@ -49,7 +49,7 @@ class FBCache(ResidualMethod):
 
     def computes(self, step: Step, state: _State, probe: Probe) -> bool:
         first = probe.here.hidden - probe.entry.hidden
-        if state.first is not None and not relative_l1(first, state.first, state.size) > self.threshold:
+        if state.first is not None and not relative_l1(first, state.first, state.size).item() > self.threshold:
             return False
         state.first, state.size = first, magnitude(first)
         return True

@@ -11,22 +11,22 @@ class Interval:
 
     Args:
         interval: N; steps from one full step to the next.
-        first_enhance: E; so many steps at the start are all full.
+        warmup: E; so many steps at the start are all full.
 
     Raises:
         ValueError: either is not a whole number >= 1.
     """
 
     interval: int
-    first_enhance: int = 1
+    warmup: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("interval", "first_enhance"):
+        for name in ("interval", "warmup"):
             require_whole(name, getattr(self, name), at_least=1)
 
     def since_full(self, index: int) -> int:
         """Steps from the last full one to step ``index``; 0 at a full step."""
-        beyond = index - (self.first_enhance - 1)
+        beyond = index - (self.warmup - 1)
         return 0 if beyond < 0 else beyond % self.interval
 
     def is_reused(self, index: int, num_steps: int) -> bool:
@@ -35,7 +35,7 @@ class Interval:
 
     def gap(self, index: int) -> int:
         """Steps from the full step before to full step ``index``."""
-        return 1 if index < self.first_enhance else self.interval
+        return 1 if index < self.warmup else self.interval
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Forecast(Interval):
 
     Args:
         interval: N; steps from one full step to the next.
-        first_enhance: E; so many steps at the start are all full.
+        warmup: E; so many steps at the start are all full.
         order: O; of the polynomial, reached once O differences exist. 0 reuses the last value.
 
     Raises:
-        ValueError: interval or first_enhance below 1, or order below 0, or not whole.
+        ValueError: interval or warmup below 1, or order below 0, or not whole.
     """
 
     order: int = 1
@@ -59,12 +59,12 @@ class Forecast(Interval):
 
     def is_read(self, step: Step) -> bool:
         """Whether what a full step gave is read later: by forecasts, or in the differences of the first of them."""
-        starts = self.order > 0 and step.index == self.first_enhance - 2
+        starts = self.order > 0 and step.index == self.warmup - 2
         return self.is_reused(step.index + starts, step.num_steps)
 
     def order_at(self, index: int) -> int:
         """Highest order of the table made at full step ``index``: no differences between warm-up steps."""
-        return self.order if index > self.first_enhance - 2 else 0
+        return self.order if index > self.warmup - 2 else 0
 
 
 def require_whole(name: str, value: object, *, at_least: int) -> None:

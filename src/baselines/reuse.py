@@ -1,5 +1,6 @@
-"""What TeaCache, MagCache and LeMiCa put in place of skipped blocks: the residual of the last computed call, as it was.
+"""What methods that skip blocks share: how far two states are apart, and a residual used again.
 
+TeaCache, MagCache and LeMiCa put the residual of the last computed call, as it was, in place of the skipped blocks.
 Only the image tokens' residual is kept: what the text stream holds after the last block is never read.
 """
 
@@ -10,6 +11,19 @@ from torch import Tensor
 
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.schedule import Step
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """mean|x| over all elements, the batch included."""
+    return x.abs().mean()
+
+
+def relative_l1(new: Tensor, old: Tensor, size: Tensor | None = None) -> Tensor:
+    """mean|new - old| / mean|old| over all elements, the batch included: a scalar in their dtype.
+
+    Whoever decides by it waits for the device: one number a call. ``size`` is mean|old| where it is known already.
+    """
+    return magnitude(new - old) / (magnitude(old) if size is None else size)
 
 
 @dataclass

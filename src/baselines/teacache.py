@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from baselines.distance import relative_l1
-from baselines.reuse import ReusesResidual, ReuseState
+from baselines.reuse import ReusesResidual, ReuseState, relative_l1
 from meancache.protocols import Probe
 from meancache.schedule import Step
 
@@ -39,10 +38,10 @@ class TeaCache(ReusesResidual):
     Args:
         threshold: l; the accumulated change at which a step is computed, >= 0.
         coefficients: quartic that rescales relative changes of the input to those of the output, highest power first.
-            Fitted for one model: conf/calibration.
+            Fitted for one model: conf/preset.
         shared: one state for all guidance branches; of all calls only the first is always computed.
         compares: "input", the modulated input of block 0, or "time", the time embedding.
-        first: so many steps at the start are always computed.
+        warmup: so many steps at the start are always computed.
         last: so is the last step.
 
     Raises:
@@ -53,7 +52,7 @@ class TeaCache(ReusesResidual):
     coefficients: Sequence[float]
     shared: bool = False
     compares: str = "input"
-    first: int = 1
+    warmup: int = 1
     last: bool = True
 
     def __post_init__(self) -> None:
@@ -63,10 +62,10 @@ class TeaCache(ReusesResidual):
             raise ValueError(f"coefficients must be the five of a quartic, got {list(self.coefficients)}")
         if self.compares not in COMPARED:
             raise ValueError(f"compares must be one of {', '.join(COMPARED)}, got {self.compares!r}")
-        if not isinstance(self.first, int) or self.first < 1:
-            raise ValueError(f"first must be a whole number >= 1, got {self.first!r}")
-        if self.shared and self.first > 1:
-            raise ValueError(f"first={self.first} has no effect with shared=true; leave it at 1")
+        if not isinstance(self.warmup, int) or self.warmup < 1:
+            raise ValueError(f"warmup must be a whole number >= 1, got {self.warmup!r}")
+        if self.shared and self.warmup > 1:
+            raise ValueError(f"warmup={self.warmup} has no effect with shared=true; leave it at 1")
 
     @property
     def per_branch(self) -> bool:  # type: ignore[override]
@@ -82,11 +81,11 @@ class TeaCache(ReusesResidual):
         if before is None or (self._always(step) and not self.shared):
             state.accumulated = 0.0
             return True
-        state.accumulated += float(np.polyval(self.coefficients, relative_l1(now, before)))
+        state.accumulated += float(np.polyval(self.coefficients, relative_l1(now, before).item()))
         if state.accumulated < self.threshold:
             return False
         state.accumulated = 0.0
         return True
 
     def _always(self, step: Step) -> bool:
-        return step.index < self.first or (self.last and step.index == step.num_steps - 1)
+        return step.index < self.warmup or (self.last and step.index == step.num_steps - 1)

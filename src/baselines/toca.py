@@ -54,7 +54,7 @@ class ToCa(Interval, FeatureMethod):
 
     Args:
         interval: N; steps from one full step to the next.
-        first_enhance: E; so many steps at the start are all full.
+        warmup: E; so many steps at the start are all full.
         ratio: R; layer l refreshes the share R (1.5 - l / 27) weight of its tokens, between none and all. The 27 is
             upstream's for every model: beyond the 40th block nothing is refreshed.
         score: random or v_norm.

@@ -1,8 +1,11 @@
 """The shape of a run's configuration. YAML says what; these dataclasses say which keys and types there are."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -163,31 +166,54 @@ class RunConfig:
 def parse_config(config: DictConfig) -> RunConfig:
     """Check a composed configuration and turn it into dataclasses.
 
-    Keys beside those of RunConfig are short names for settings of the method (``budget``, ``gamma``): its YAML must
-    use them.
+    Keys beside those of RunConfig are settings of the method (``budget``, ``threshold``). Each goes, under its own
+    name, to the method or to the plan that it asks for, whichever has such an argument; but where the method's YAML
+    uses it in an interpolation, that says where it goes.
 
     Raises:
-        ValueError: unknown key, wrong type, missing value or a value out of range.
+        ValueError: a setting without effect, wrong type, missing value or a value out of range.
     """
-    if "${calibration." in OmegaConf.to_yaml(config.method, resolve=False) and "calibration" not in config:
-        raise ValueError(
-            f"nothing is calibrated for method={config.method.name} on model={config.model.name}: there is no "
-            f"conf/calibration/<model>-{config.method.name}.yaml. `python run.py stage=fit` makes it for teacache and "
-            "magcache; what authors released, they released for certain models alone"
-        )
     known = set(RunConfig.__dataclass_fields__) - {"resolved"}
+    for key in set(config) - known:
+        if OmegaConf.is_missing(config, key):
+            raise ValueError(_missing(str(key), config))
     used = OmegaConf.to_yaml(config.method, resolve=False)
-    for key in sorted(set(config) - known):
-        if f"${{{key}}}" not in used and f"${{{key}." not in used:
-            raise ValueError(f"the setting {key!r} has no effect with method {config.method.name!r}; leave it out")
+    own = {str(key) for key in set(config) - known if f"${{{key}}}" not in used}
     try:
         resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
-        settings = {key: value for key, value in resolved.items() if key in known} | {"resolved": resolved}
-        result: RunConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), settings))  # type: ignore
+        _hand_over({key: resolved[key] for key in sorted(own)}, resolved["method"])
+        fields = {key: value for key, value in resolved.items() if key in known} | {"resolved": resolved}
+        result: RunConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), fields))  # type: ignore
     except OmegaConfBaseException as error:
         raise ValueError(f"configuration: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
     _check(result)
     return result
+
+
+def _hand_over(settings: dict[str, Any], method: dict[str, Any]) -> None:
+    """Put settings of the method into its node, or into that of its plan."""
+    nodes = [node for node in (method.get("plan"), method) if node is not None]
+    for key, value in settings.items():
+        takers = [node for node in nodes if key not in node and key in _arguments(node)]
+        if not takers:
+            raise ValueError(f"the setting {key!r} has no effect with method {method['name']!r}; leave it out")
+        takers[0][key] = value
+
+
+def _arguments(node: dict[str, Any]) -> Collection[str]:
+    try:
+        return signature(get_object(node["_target_"])).parameters
+    except (KeyError, ImportError) as error:
+        raise ValueError(f"method: its _target_ cannot be found: {error}") from error
+
+
+def _missing(key: str, config: DictConfig) -> str:
+    method, model = config.method.name, config.model.name
+    return (
+        f"method={method} needs {key!r}, and for model={model} nothing gives it: there is no "
+        f"conf/preset/{model}-{method}.yaml with it, nor {key}=... in the command. `python run.py stage=fit` makes "
+        "those of teacache and magcache; what authors released, they released for certain models alone"
+    )
 
 
 def _check(config: RunConfig) -> None:

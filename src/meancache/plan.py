@@ -25,7 +25,8 @@ class Plan:
             looks K steps back from the node, so K <= node; "release" counts the node's own step too; "hold" needs none.
         gamma: peak-suppression exponent it was made with, Eq. (15).
         cost_kind: what an edge cost, "velocity" (Eq. 13) or "displacement".
-        cost: its path cost, the sum of edge costs to the power gamma; for gamma = inf the largest edge cost.
+        cost: its path cost, the sum of edge costs to the power gamma; for gamma = inf the largest edge cost. None where
+            it is unknown, or a gamma of hundreds makes it too small or large for a float.
         source: where it comes from, e.g. the hash of the stability map.
 
     Raises:

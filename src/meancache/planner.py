@@ -4,6 +4,7 @@ Nodes are the points of the sigma grid, from the first step (t = T) to the end o
 computed step and ends where the next one is. |path| <= B edges is B denoiser evaluations.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,7 @@ from meancache.plan import RULES, Plan
 from meancache.stability import StabilityMap
 
 COSTS = ("velocity", "displacement")
+LARGEST_SUMMED = 10  # gamma up to which powers are added up as they are
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,14 @@ def _walk_back(parents: Sequence[Sequence[int] | NDArray[np.int64]], end: int) -
     return path[::-1]
 
 
-def minimax_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], float]:
+def minimax_path(weights: NDArray[np.float64], budget: int, gamma: float = math.inf) -> tuple[list[int], float]:
     """Path 0 -> T with at most ``budget`` edges whose weights, sorted downwards, come first in lexicographic order.
 
     The limit of :func:`shortest_path` over weights to the power gamma for gamma to infinity; exact, since putting the
-    same weight into two sorted lists of equal length keeps their order. Arguments, errors and result as there, but
-    that the second result is the largest weight.
+    same weight into two sorted lists of equal length keeps their order. With a finite gamma it is that path itself,
+    by the logarithm of the sum: powers of a large gamma leave the range of a float, and what a sum of them absorbs is
+    told apart by the lexicographic order. Arguments, errors and result as there, but that the second result is the
+    largest weight.
     """
     size = len(weights)
     nowhere: tuple[float, ...] = (np.inf,)
@@ -128,16 +132,25 @@ def minimax_path(weights: NDArray[np.float64], budget: int) -> tuple[list[int], 
                 if best[start] == nowhere or weights[start, end] == np.inf:
                     continue
                 candidate = tuple(sorted((*best[start], float(weights[start, end])), reverse=True))
-                if reached[end] == nowhere or candidate < reached[end]:
+                if reached[end] == nowhere or _rank(candidate, gamma) < _rank(reached[end], gamma):
                     reached[end], came_from[end] = candidate, start
         best = reached
         parents.append(came_from)
         totals.append(best[-1])
     longest = len(totals)
-    edges = min(range(longest), key=lambda count: ((*totals[count], *(0.0,) * (longest - len(totals[count]))), -count))
+    padded = [(*total, *(0.0,) * (longest - len(total))) for total in totals]
+    edges = min(range(longest), key=lambda count: (_rank(padded[count], gamma), -count))
     if totals[edges] == nowhere:
         raise ValueError(f"no path has {budget} edges or fewer")
     return _walk_back(parents[:edges], size - 1), totals[edges][0]
+
+
+def _rank(weights: tuple[float, ...], gamma: float) -> tuple[float, ...]:
+    """What paths are ordered by, of weights sorted downwards: log sum weight^gamma, then the weights themselves."""
+    if gamma == math.inf or weights[0] in (0.0, math.inf):
+        return weights[:1] * (gamma != math.inf) + weights
+    powers = sum((weight / weights[0]) ** gamma for weight in weights)
+    return (gamma * math.log(weights[0]) + math.log(powers), *weights)
 
 
 def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
@@ -157,12 +170,7 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         costs = np.multiply(costs, duration, out=np.full_like(costs, np.inf), where=np.isfinite(costs))
     if request.max_gap is not None:
         costs = np.where(length <= request.max_gap, costs, np.inf)
-    scale = max(costs[np.isfinite(costs)].max(initial=0.0), np.finfo(float).tiny)  # the best path does not depend on it
-    if request.gamma == np.inf:
-        path, total = minimax_path(costs, request.budget)
-    else:
-        path, total = shortest_path((costs / scale) ** request.gamma, request.budget)
-        total *= scale**request.gamma
+    path, total = _best_path(costs, request)
     return Plan(
         model=stability.model,
         schedule=schedule,
@@ -174,6 +182,20 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         cost=total,
         source=f"stability map {stability.digest} of {len(stability.samples)} samples",
     )
+
+
+def _best_path(costs: NDArray[np.float64], request: PlanRequest) -> tuple[list[int], float | None]:
+    """The path and its sum of cost^gamma, for gamma = inf its largest cost; None where that is no float above 0."""
+    if request.gamma == np.inf:
+        return minimax_path(costs, request.budget)
+    scale = max(costs[np.isfinite(costs)].max(initial=0.0), np.finfo(float).tiny)  # the best path does not depend on it
+    if request.gamma <= LARGEST_SUMMED:
+        path, total = shortest_path((costs / scale) ** request.gamma, request.budget)
+        return path, total * scale**request.gamma
+    path, largest = minimax_path(costs, request.budget, request.gamma)
+    with np.errstate(over="ignore", under="ignore"):
+        total = float(sum(costs[a, e] ** request.gamma for a, e in pairwise(path)))
+    return path, total if largest == 0 or 0 < total < np.inf else None
 
 
 def cheapest_span(stability: StabilityMap, spans: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

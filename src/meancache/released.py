@@ -1,7 +1,7 @@
 """MeanCache with the plans that its authors released, for Qwen-Image, Qwen-Image-2512 and Z-Image.
 
 Paper: as :mod:`meancache.method`, whose rule "release" this is. Upstream: UnicomAI/MeanCache, inference scripts. The
-plans themselves are facts and stand in ``conf/calibration/<model>-meancache_released.yaml``.
+plans themselves are facts and stand in ``conf/preset/<model>-meancache_released.yaml``.
 
 They list steps and spans for 50 steps, and no sigmas. So they cannot say which grid they are for, as a `Plan` does:
 they take the one of the run, whatever its resolution. The scripts draw Qwen-Image at 1664x928, Z-Image at 720x1280.

@@ -6,6 +6,11 @@ true average velocity, Eq. (13). K = 1 is the plain hold. A span of K needs K st
 
 Displacements are summed from velocities, which is what Euler steps do, and not taken from latents: in bfloat16 those
 are rounded by about as much as a step moves them (see `meancache.velocity.average_of_steps`).
+
+On a multistep solver (Wan's UniPC) latents do not move by dsigma times velocity: each step is corrected with the
+velocities before it. The map then says how far an estimate is from the average *velocity*, which is not the average
+that the latents moved with: it deviates by 10 to 22 % from Eq. (13) taken from latents. It still orders edges by how
+much the velocity changes over them, but its costs are no errors of the latents, whatever the cost is weighed with.
 """
 
 import hashlib

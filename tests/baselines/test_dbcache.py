@@ -33,8 +33,8 @@ def pattern(method: Any, num_steps: int = 50, changes: Sequence[float] | None = 
 def test_a_threshold_of_one_or_more_skips_all_after_the_warmup_unseen():
     wild = [float(10**index) for index in range(12)]
     assert pattern(DBCache(1.5), 12, wild) == "FFFFFFFF...."
-    assert pattern(DBCache(1.0, max_warmup_steps=0), 12, wild) == "F..........."
-    assert pattern(DBCache(0.99, max_warmup_steps=0), 12, wild) == "FFFFFFFFFFFF"
+    assert pattern(DBCache(1.0, warmup=0), 12, wild) == "F..........."
+    assert pattern(DBCache(0.99, warmup=0), 12, wild) == "FFFFFFFFFFFF"
     assert pattern(DBCache(0.0), 12) == pattern(DBCache(-1.0), 12) == "F" * 12
 
 
@@ -46,7 +46,7 @@ def test_a_threshold_of_one_or_more_skips_all_after_the_warmup_unseen():
 def test_computed_steps_are_as_many_as_published(warmup, interval, limit, count, loose):
     method = DBCache(
         1.5,
-        max_warmup_steps=warmup,
+        warmup=warmup,
         warmup_interval=interval,
         max_continuous_cached_steps=limit,
         loose_streak=loose,
@@ -55,7 +55,7 @@ def test_computed_steps_are_as_many_as_published(warmup, interval, limit, count,
 
 
 def test_before_1_5_3_a_warmup_step_did_not_end_a_streak_and_a_limit_of_one_gave_runs_of_two():
-    settings = {"max_warmup_steps": 8, "warmup_interval": 4, "max_continuous_cached_steps": 10}
+    settings = {"warmup": 8, "warmup_interval": 4, "max_continuous_cached_steps": 10}
     loose = DBCache(1.5, **settings, loose_streak=True)
     assert pattern(loose) == "F...F........F..........F..........F..........F..."
     assert pattern(DBCache(1.5, **settings)) == "F...F..........F..........F..........F..........F."
@@ -65,7 +65,7 @@ def test_before_1_5_3_a_warmup_step_did_not_end_a_streak_and_a_limit_of_one_gave
 
 
 def test_changes_are_measured_from_the_last_computed_call_and_an_equal_one_computes():
-    method = DBCache(0.25, max_warmup_steps=1)
+    method = DBCache(0.25, warmup=1)
     #        base  +10 %  +24 %  +25 %: computed, new base   +20 %  +25 % (1.5625)
     changes = [1.0, 1.1, 1.24, 1.25, 1.5, 1.5625]
     assert pattern(method, 6, changes) == "F..F.F"
@@ -75,7 +75,7 @@ def test_changes_are_measured_from_the_last_computed_call_and_an_equal_one_compu
 
 
 def test_the_total_of_skipped_steps_is_bounded():
-    assert pattern(DBCache(1.5, max_warmup_steps=2, max_cached_steps=3), 8) == "FF...FFF"
+    assert pattern(DBCache(1.5, warmup=2, max_cached_steps=3), 8) == "FF...FFF"
 
 
 def test_masks_come_before_limits_and_threshold():
@@ -143,33 +143,34 @@ def test_never_skipping_is_bit_identical_and_one_decides_for_all_of_a_batch(rand
 
 
 def test_last_blocks_run_at_every_step_and_lists_may_decide_for_themselves(random_pipeline):
-    joined, session = attached(random_pipeline, DBCache(1.5, fn=1, bn=1, max_warmup_steps=4))
+    joined, session = attached(random_pipeline, DBCache(1.5, fn=1, bn=1, warmup=4))
     stacks = session.adapter.stacks
     lists = [len(getattr(random_pipeline.pipe.transformer, stack.name)) for stack in stacks]
     run = session.run
     ran = sum(sum(_blocks(work).values()) for work in run.ledger.works)
     assert run.nfe == 4
     assert ran == run.num_branches * (4 * sum(lists) + 8 * 2)
-    assert torch.equal(attached(random_pipeline, DBCache(1.5, fn=1, bn=1, max_warmup_steps=4))[0], joined)
+    assert torch.equal(attached(random_pipeline, DBCache(1.5, fn=1, bn=1, warmup=4))[0], joined)
     if len(lists) == 2:
-        apart, session = attached(random_pipeline, DBCache(1.5, fn=1, fused=False, max_warmup_steps=4))
+        apart, session = attached(random_pipeline, DBCache(1.5, fn=1, fused=False, warmup=4))
         assert session.run.nfe == 4
         assert sum(_blocks(session.run.ledger.works[0]).values()) == 4 * sum(lists) + 8 * 2
         assert not torch.equal(apart, joined)
 
 
 SETTINGS = [
-    {"threshold": 1.5, "max_warmup_steps": 4},
-    {"threshold": 0.3, "max_warmup_steps": 2},
-    {"threshold": 0.4, "max_warmup_steps": 3, "bn": 1},
-    {"threshold": 1.5, "max_warmup_steps": 6, "warmup_interval": 2, "max_continuous_cached_steps": 2},
-    {"threshold": 1.5, "max_warmup_steps": 2, "max_continuous_cached_steps": 1, "max_cached_steps": 4},
-    {"threshold": 0.3, "max_warmup_steps": 3, "mask": "111000100010000100011111", "mask_policy": "dynamic"},
-    {"threshold": 0.3, "max_warmup_steps": 3, "mask": "111000100010000100011111", "mask_policy": "static"},
-    {"threshold": 1.5, "max_warmup_steps": 8, "taylor_order": 4, "max_continuous_cached_steps": 3},
-    {"threshold": 0.3, "max_warmup_steps": 4, "taylor_order": 1, "bn": 1},
+    {"threshold": 1.5, "warmup": 4},
+    {"threshold": 0.3, "warmup": 2},
+    {"threshold": 0.4, "warmup": 3, "bn": 1},
+    {"threshold": 1.5, "warmup": 6, "warmup_interval": 2, "max_continuous_cached_steps": 2},
+    {"threshold": 1.5, "warmup": 2, "max_continuous_cached_steps": 1, "max_cached_steps": 4},
+    {"threshold": 0.3, "warmup": 3, "mask": "111000100010000100011111", "mask_policy": "dynamic"},
+    {"threshold": 0.3, "warmup": 3, "mask": "111000100010000100011111", "mask_policy": "static"},
+    {"threshold": 1.5, "warmup": 8, "taylor_order": 4, "max_continuous_cached_steps": 3},
+    {"threshold": 0.3, "warmup": 4, "taylor_order": 1, "bn": 1},
 ]
 THEIRS = {"fn": "Fn_compute_blocks", "bn": "Bn_compute_blocks", "threshold": "residual_diff_threshold"} | {
+    "warmup": "max_warmup_steps",
     "mask": "steps_computation_mask",
     "mask_policy": "steps_computation_policy",
 }

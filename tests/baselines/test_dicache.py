@@ -39,9 +39,22 @@ def test_a_probe_that_never_changes_leaves_the_first_steps_and_the_last(variant,
 
 def test_changes_add_up_to_the_threshold():
     growing = [2.0**index for index in range(50)]  # each change is as much as there was
-    method = DiCache(2.0, ratio=0.0)
+    method = DiCache(2.0, warmup_share=0.0)
     assert computed_steps(method, growing.__getitem__) == [*range(0, 50, 2), 49]
-    assert computed_steps(DiCache(2.0, ratio=0.0, variant="hunyuan_video"), growing.__getitem__) == [*range(0, 50, 3)]
+    method = DiCache(2.0, warmup_share=0.0, variant="hunyuan_video")
+    assert computed_steps(method, growing.__getitem__) == [*range(0, 50, 3)]
+
+
+@pytest.mark.parametrize(("dtype", "computed"), [(torch.float32, [False, False, True]), (torch.bfloat16, [False] * 3)])
+def test_changes_add_up_in_the_dtype_of_the_hidden_states(dtype, computed):
+    """As upstream. A sum of 2 does not grow by 1 / 128 in bfloat16, which has 2.015625 next, and 2.02 is that there."""
+    method, now = DiCache(2.02), Streams(torch.full((1, 1, 1), 1 + 1 / 128, dtype=dtype))
+    state = method.new_state()
+    state.accumulated, found = 2.0, []
+    for index in range(20, 23):
+        state.probed = torch.ones(1, 1, 1, dtype=dtype)
+        found.append(method.computes(SCHEDULE.step(index), state, Probe(now, now, lambda: torch.empty(0))))
+    assert found == computed
 
 
 @pytest.mark.parametrize(("here", "residual"), [(3.25, 12.5), (2.5, 10.0), (9.0, 15.0)])
@@ -57,7 +70,7 @@ def test_the_probe_says_how_far_to_extrapolate_and_no_further_than_half(here, re
 def test_a_call_that_starts_over_gives_the_same_picture_and_costs_the_probe_again(random_flux):
     pictures, blocks = [], []
     for resumes in (True, False):
-        method = DiCache(0.0, ratio=0.0, resumes=resumes)
+        method = DiCache(0.0, warmup_share=0.0, resumes=resumes)
         with attach(random_flux.pipe, adapter_for(random_flux.pipe), method) as session:
             pictures.append(random_flux.run())
         blocks.append(session.run.ledger.works[0]["blocks:transformer_blocks"])

@@ -24,16 +24,16 @@ def kinds_of_steps(method, num_steps=50):
 
 
 def test_steps_alternate_between_full_ones():
-    hunyuan_video = DuCa(interval=5, first_enhance=1, first="conservative")
+    hunyuan_video = DuCa(interval=5, warmup=1, first="conservative")
     assert kinds_of_steps(hunyuan_video) == "FTATA" * 10
-    flux = DuCa(interval=5, first_enhance=3, first="aggressive")
+    flux = DuCa(interval=5, warmup=3, first="aggressive")
     assert kinds_of_steps(flux) == "FF" + "FATAT" * 9 + "FAT"
     assert [kinds_of_steps(flux).count(letter) for letter in "FTA"] == [12, 19, 19]
 
 
 def test_published_counts_of_ten_need_the_aggressive_step_first():
     counts = {
-        first: [kinds_of_steps(DuCa(interval=10, first_enhance=3, first=first)).count(letter) for letter in "FTA"]
+        first: [kinds_of_steps(DuCa(interval=10, warmup=3, first=first)).count(letter) for letter in "FTA"]
         for first in ("aggressive", "conservative")
     }
     assert counts == {"aggressive": [7, 19, 24], "conservative": [7, 24, 19]}
@@ -41,20 +41,24 @@ def test_published_counts_of_ten_need_the_aggressive_step_first():
 
 def test_bad_values_are_named():
     with pytest.raises(ValueError, match="first must be one of aggressive, conservative, got 'full'"):
-        DuCa(interval=5, first="full")
+        DuCa(interval=5, warmup=1, first="full")
     with pytest.raises(ValueError, match="score must be one of"):
-        DuCa(interval=5, score="attention")
+        DuCa(interval=5, warmup=1, score="attention", first="conservative")
 
 
 def test_it_is_a_method_of_both_kinds():
-    method = DuCa(interval=5)
+    method = DuCa(interval=5, warmup=1, first="conservative")
     assert isinstance(method, ResidualMethod)
     assert isinstance(method, FeatureMethod)
-    assert not isinstance(ToCa(interval=5), ResidualMethod)
+    assert not isinstance(ToCa(interval=5, warmup=1), ResidualMethod)
 
 
 def test_an_aggressive_step_hands_on_what_the_last_block_gave():
-    method, first, second = DuCa(interval=5), Streams(torch.ones(1, 2, 3)), Streams(torch.zeros(1, 2, 3))
+    method, first, second = (
+        DuCa(interval=5, warmup=1, first="conservative"),
+        Streams(torch.ones(1, 2, 3)),
+        Streams(torch.zeros(1, 2, 3)),
+    )
     state, probe = method.new_state(), Probe(first, first, lambda: torch.zeros(1))
     method.observe(FIFTY.step(0), state, probe, first)
     method.observe(FIFTY.step(1), state, probe, second)  # a conservative step refreshes it
@@ -62,31 +66,31 @@ def test_an_aggressive_step_hands_on_what_the_last_block_gave():
 
 
 def test_every_step_full_is_bit_identical(random_pipeline):
-    assert torch.equal(attached(random_pipeline, DuCa(interval=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, DuCa(interval=1, warmup=1))[0], random_pipeline.run())
 
 
 def test_interval_of_two_with_conservative_steps_is_toca(random_pipeline):
     """Then no step is left to be aggressive."""
-    duca, toca = DuCa(interval=2, ratio=0.5, first="conservative"), ToCa(interval=2, ratio=0.5)
+    duca, toca = DuCa(interval=2, warmup=1, ratio=0.5, first="conservative"), ToCa(interval=2, warmup=1, ratio=0.5)
     assert torch.equal(attached(random_pipeline, duca)[0], attached(random_pipeline, toca)[0])
 
 
 @pytest.mark.parametrize("first", ["aggressive", "conservative"])
 def test_runs_repeat_and_nfe_counts_full_steps(random_pipeline, first):
-    method = DuCa(interval=4, ratio=0.5, first=first)
+    method = DuCa(interval=4, warmup=1, ratio=0.5, first=first)
     latents, session = attached(random_pipeline, method)
     assert session.run.nfe == pytest.approx(3)
     with attach(random_pipeline.pipe, session.adapter, method):
         random_pipeline.run(7)
         assert torch.equal(random_pipeline.run(), latents)
-    assert not torch.equal(latents, attached(random_pipeline, ToCa(interval=4, ratio=0.5))[0])
+    assert not torch.equal(latents, attached(random_pipeline, ToCa(interval=4, warmup=1, ratio=0.5))[0])
 
 
 @pytest.mark.parametrize(("first", "conservative"), [("aggressive", 3), ("conservative", 6)])
 def test_the_work_of_a_run(first, conservative):
     """12 steps, N = 4: 3 full; of the 9 others the aggressive ones run embedders and output layer alone."""
     pipeline = random_pipeline_of("flux")
-    (work,) = attached(pipeline, DuCa(interval=4, ratio=0.5, first=first))[1].run.ledger.works
+    (work,) = attached(pipeline, DuCa(interval=4, warmup=1, ratio=0.5, first=first))[1].run.ledger.works
     assert work == {
         "embed_out": 12,
         "blocks:transformer_blocks": 3 * 2,
@@ -120,7 +124,7 @@ def published(method):
 @pytest.mark.parametrize(("interval", "tflop"), [(5, 978.76), (10, 606.91)])
 def test_published_flops_of_flux(interval, tflop):
     """As cache-dit's benchmark quotes them, measured by another counter: they agree to 0.02 %."""
-    method = DuCa(interval=interval, first_enhance=3, ratio=0.1, first="aggressive")
+    method = DuCa(interval=interval, warmup=3, ratio=0.1, first="aggressive")
     assert published(method) == pytest.approx(tflop, rel=2.5e-4)
 
 
@@ -130,4 +134,4 @@ def test_published_flops_of_toca_on_flux(interval, tflop):
         def computes(self, step, state, probe):
             return True
 
-    assert published(NeverAggressive(interval=interval, first_enhance=3, ratio=0.1)) == pytest.approx(tflop, rel=2.5e-4)
+    assert published(NeverAggressive(interval=interval, warmup=3, ratio=0.1)) == pytest.approx(tflop, rel=2.5e-4)

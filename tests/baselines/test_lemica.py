@@ -7,7 +7,7 @@ from baselines.lemica import LeMiCa
 from experiments.compose import CONF
 from meancache.schedule import Schedule
 
-LISTS = yaml.safe_load((CONF / "calibration" / "flux-lemica_released.yaml").read_text())["lists"]
+LISTS = yaml.safe_load((CONF / "preset" / "flux-lemica_released.yaml").read_text())["lists"]
 
 
 def test_released_lists_are_as_long_as_they_say_and_never_skip_more_than_seven():

@@ -5,8 +5,9 @@ import yaml
 
 from baselines.magcache import MagCache
 from experiments.compose import CONF, compose_config
+from experiments.plan import build_method
 
-FLUX = yaml.safe_load((CONF / "calibration" / "flux-magcache.yaml").read_text())["ratios"]
+FLUX = yaml.safe_load((CONF / "preset" / "flux-ratios.yaml").read_text())["ratios"]
 
 
 @pytest.mark.parametrize(
@@ -26,13 +27,6 @@ def test_computed_steps_are_upstreams(method, num_steps, expected):
     assert sorted(method.computed_steps(num_steps)) == expected
 
 
-def of(model: str, *settings: str) -> MagCache:
-    """With the constants of a model and upstream's settings for it."""
-    names = ("threshold", "max_skips", "retention", "ratios", "rounds", "strict")
-    method = compose_config([f"model={model}", "method=magcache", "retention=0.2", "method.rounds=false", *settings])
-    return MagCache(**{name: method.method[name] for name in names})
-
-
 SLOW = [*range(10), 12, 15, 18, 22, 25, 29, 33, 38, 43, 46, 48, 49]
 FAST = [*range(10), 14, 18, 23, 29, 34, 41, 46, 48]
 
@@ -40,30 +34,28 @@ FAST = [*range(10), 14, 18, 23, 29, 34, 41, 46, 48]
 @pytest.mark.parametrize(
     ("model", "settings", "expected"),
     [
+        ("flux", [], [*range(5), 6, 9, 13, 17, 20, 26, 32, 38, 44, 47]),
         ("hunyuan_video", ["threshold=0.12", "max_skips=4"], SLOW),
-        ("hunyuan_video", ["threshold=0.12", "max_skips=4", "calibration.set=720p"], SLOW),
-        ("hunyuan_video", ["threshold=0.24", "max_skips=6"], FAST),
-        ("hunyuan_video", ["threshold=0.24", "max_skips=6", "calibration.set=720p"], [*FAST, 49]),
-        (
-            "qwen_image",
-            ["threshold=0.06", "max_skips=2", "method.strict=true"],
-            [*range(16), 17, 18, 19, 21, 23, 25, 27, 29, 31, 34, 37, 39, *range(41, 50)],
-        ),
+        ("hunyuan_video", ["threshold=0.12", "max_skips=4", "preset=hunyuan_video-magcache-720p"], SLOW),
+        ("hunyuan_video", [], FAST),
+        ("hunyuan_video", ["preset=hunyuan_video-magcache-720p"], [*FAST, 49]),
+        ("qwen_image", [], [*range(16), 17, 18, 19, 21, 23, 25, 27, 29, 31, 34, 37, 39, *range(41, 50)]),
     ],
 )
-def test_models_with_constants_of_their_own(model, settings, expected):
-    assert sorted(of(model, *settings).computed_steps(50)) == expected
+def test_the_presets_of_models_give_upstreams_steps(model, settings, expected):
+    method, _ = build_method(compose_config([f"model={model}", "method=magcache", *settings]), None)
+    assert sorted(method.computed_steps(50)) == expected
 
 
 def test_an_error_at_the_threshold_skips_unless_strict():
     ratios = (1.0, 1.5, 1.0, 1.0)
-    assert sorted(MagCache(0.5, ratios, retention=0.0).computed_steps(4)) == [0, 2]
-    assert 1 in MagCache(0.5, ratios, retention=0.0, strict=True).computed_steps(4)
+    assert sorted(MagCache(0.5, ratios, warmup_share=0.0).computed_steps(4)) == [0, 2]
+    assert 1 in MagCache(0.5, ratios, warmup_share=0.0, strict=True).computed_steps(4)
 
 
 def test_no_more_than_max_skips_in_a_row():
     constant = (1.0,) * 10
-    assert sorted(MagCache(1.0, constant, max_skips=2, retention=0.0).computed_steps(10)) == [0, 3, 6, 9]
+    assert sorted(MagCache(1.0, constant, max_skips=2, warmup_share=0.0).computed_steps(10)) == [0, 3, 6, 9]
     assert len(MagCache(1.0, constant, max_skips=0).computed_steps(10)) == 10
 
 
@@ -72,7 +64,7 @@ def test_no_more_than_max_skips_in_a_row():
     [
         ({"threshold": -1}, "threshold must be a number >= 0"),
         ({"max_skips": 1.5}, "max_skips must be a whole number"),
-        ({"retention": 2}, "retention must be between 0 and 1"),
+        ({"warmup_share": 2}, "warmup_share must be between 0 and 1"),
         ({"ratios": (1.0,)}, "two or more positive"),
     ],
 )

@@ -89,35 +89,32 @@ METHODS = {
         same(TeaCache(0.9, LINEAR, compares="time", last=False)), same(TeaCache(0.0, LINEAR, compares="time"))
     ),
     "magcache": Row(
-        same(MagCache(0.1, [1.0, 0.99] * 3, max_skips=1)), same(MagCache(0.1, [1.0, 0.99] * 3, retention=1.0)), 3
+        same(MagCache(0.1, [1.0, 0.99] * 3, max_skips=1)), same(MagCache(0.1, [1.0, 0.99] * 3, warmup_share=1.0)), 3
     ),
     "lemica": Row(same(LeMiCa(NODES, STEPS)), same(LeMiCa(ALL, STEPS)), 3),
     "dicache": Row(same(DiCache(0.4)), same(DiCache(0.0))),
     "dicache-restarts": Row(same(DiCache(0.4, resumes=False)), same(DiCache(0.0, resumes=False))),
     "fbcache": Row(lambda pipeline: FBCache(first_block(pipeline)), same(FBCache(0.0))),
-    "dbcache": Row(lambda pipeline: DBCache(first_block(pipeline), 1, 1, max_warmup_steps=2), same(DBCache(0.0, 1, 1))),
+    "dbcache": Row(lambda pipeline: DBCache(first_block(pipeline), 1, 1, warmup=2), same(DBCache(0.0, 1, 1))),
     "dbcache-taylor": Row(
-        same(DBCache(1.5, 1, max_warmup_steps=4, taylor_order=1, fused=False)), same(DBCache(0.0, 1, fused=False)), 4
+        same(DBCache(1.5, 1, warmup=4, taylor_order=1, fused=False)), same(DBCache(0.0, 1, fused=False)), 4
     ),
-    "taylorseer": Row(same(TaylorSeer(2, order=2)), same(TaylorSeer(1, order=2)), 3),
-    "taylorseer-lite": Row(same(TaylorSeerLite(2, order=1)), same(TaylorSeerLite(1)), 3),
+    "taylorseer": Row(same(TaylorSeer(2, warmup=1, order=2)), same(TaylorSeer(1, warmup=1, order=2)), 3),
+    "taylorseer-lite": Row(same(TaylorSeerLite(2, warmup=1, order=1)), same(TaylorSeerLite(1, warmup=1)), 3),
     "toca": Row(
         same(ToCa(3, 2, ratio=0.5)),
-        same(ToCa(1)),
+        same(ToCa(1, warmup=1)),
         3,
         random=True,
-        refused=(
-            ("flux2", "flux2_klein"),
-            r"none of the features .* only \['fused_block'\]",
-        ),
+        refused=(("flux2", "flux2_klein"), r"none of the features .* only \['fused_block'\]"),
     ),
     "toca-v_norm": Row(
         same(ToCa(3, 2, ratio=0.5, score="v_norm", soft_weight=0.5)),
-        same(ToCa(1, score="v_norm")),
+        same(ToCa(1, warmup=1, score="v_norm")),
         3,
         refused=(("wan", "z_image"), "score=v_norm needs the values"),
     ),
-    "duca": Row(same(DuCa(3, 2, ratio=0.5)), same(DuCa(1)), 3, random=True),
+    "duca": Row(same(DuCa(3, 2, ratio=0.5, first="conservative")), same(DuCa(1, warmup=1)), 3, random=True),
 }
 # of each kind one, for all families: velocity, residual, with probe and tail, feature, token
 ONE_OF_EACH = ("meancache-release", "teacache", "dbcache", "taylorseer", "toca")

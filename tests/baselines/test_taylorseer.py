@@ -20,7 +20,7 @@ MLP = Feature("mlp", "blocks", 0, "ff")
 
 @pytest.mark.parametrize("method", [TaylorSeer, TaylorSeerLite])
 @pytest.mark.parametrize(
-    ("interval", "first_enhance", "full"),
+    ("interval", "warmup", "full"),
     [
         (5, 3, [0, 1, 2, 7, 12, 17, 22, 27, 32, 37, 42, 47]),
         (6, 3, [0, 1, 2, 8, 14, 20, 26, 32, 38, 44]),
@@ -31,8 +31,8 @@ MLP = Feature("mlp", "blocks", 0, "ff")
         (1, 1, list(range(50))),
     ],
 )
-def test_full_steps_are_those_of_the_released_code(method, interval, first_enhance, full):
-    chosen = method(interval=interval, first_enhance=first_enhance)
+def test_full_steps_are_those_of_the_released_code(method, interval, warmup, full):
+    chosen = method(interval=interval, warmup=warmup)
     arguments = (None,) if isinstance(chosen, TaylorSeer) else ()
     runs = chosen.full if isinstance(chosen, TaylorSeer) else chosen.computes
     assert [step.index for step in FIFTY.steps() if runs(step, *arguments)] == full
@@ -42,7 +42,7 @@ def test_full_steps_are_those_of_the_released_code(method, interval, first_enhan
     ("arguments", "message"),
     [
         ({"interval": 0}, "interval must be a whole number >= 1, got 0"),
-        ({"interval": 5, "first_enhance": 0}, "first_enhance must be a whole number >= 1, got 0"),
+        ({"interval": 5, "warmup": 0}, "warmup must be a whole number >= 1, got 0"),
         ({"interval": 5, "order": -1}, "order must be a whole number >= 0, got -1"),
         ({"interval": 2.5}, "interval must be a whole number >= 1, got 2.5"),
     ],
@@ -78,16 +78,16 @@ def outputs(method, function, num_steps=20):
 
 
 def test_a_linear_feature_is_exact_once_a_difference_exists():
-    given = outputs(TaylorSeer(interval=4, first_enhance=3, order=1), lambda i: torch.tensor([3.0 - 0.5 * i]))
+    given = outputs(TaylorSeer(interval=4, warmup=3, order=1), lambda i: torch.tensor([3.0 - 0.5 * i]))
     assert {i: value.item() for i, value in given.items()} == {i: 3.0 - 0.5 * i for i in given}
-    reused = outputs(TaylorSeer(interval=4, first_enhance=1, order=1), lambda i: torch.tensor([3.0 - 0.5 * i]))
+    reused = outputs(TaylorSeer(interval=4, warmup=1, order=1), lambda i: torch.tensor([3.0 - 0.5 * i]))
     assert [reused[i].item() for i in (1, 2, 3)] == [3.0] * 3  # one full step so far: its output as it is
     assert [reused[i].item() for i in (5, 6, 7)] == [0.5, 0.0, -0.5]
 
 
 def test_backward_differences_of_a_quadratic_are_not_its_derivatives():
     """At gap h the table of i^2 is (i^2, 2i - h, 2): one gap later the prediction falls short by h^2."""
-    given = outputs(TaylorSeer(interval=4, first_enhance=1, order=2), lambda i: torch.tensor([float(i * i)]))
+    given = outputs(TaylorSeer(interval=4, warmup=1, order=2), lambda i: torch.tensor([float(i * i)]))
     for i in (9, 10, 11, 13, 14, 15):
         base, x = i // 4 * 4, i % 4
         assert given[i].item() == base**2 + (2 * base - 4) * x + x**2
@@ -100,7 +100,7 @@ def test_order_two_is_exact_for_a_table_of_true_derivatives():
 
 def test_warm_up_steps_keep_no_differences():
     """E = 3: order 1 from step 2 on, order 2 from step 8; the latest gap serves all orders."""
-    method, sizes = TaylorSeer(interval=6, first_enhance=3, order=2), {}
+    method, sizes = TaylorSeer(interval=6, warmup=3, order=2), {}
     state = method.new_features(0, None)
     for step in FIFTY.steps():
         if method.full(step, None):
@@ -114,7 +114,7 @@ def test_warm_up_steps_keep_no_differences():
 
 
 def test_order_zero_reuses_and_pairs_stay_pairs():
-    method = TaylorSeer(interval=3, order=0)
+    method = TaylorSeer(interval=3, warmup=1, order=0)
     state, attention = method.new_features(0, None), Feature("attention", "blocks", 0, "attn")
     pair = (torch.ones(1, 2, 3), torch.zeros(1, 1, 3))
     method.keep(FIFTY.step(0), attention, state, pair)
@@ -122,14 +122,14 @@ def test_order_zero_reuses_and_pairs_stay_pairs():
 
 
 def test_every_step_full_is_bit_identical(random_pipeline):
-    assert torch.equal(attached(random_pipeline, TaylorSeer(interval=1))[0], random_pipeline.run())
-    assert torch.equal(attached(random_pipeline, TaylorSeerLite(interval=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, TaylorSeer(interval=1, warmup=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, TaylorSeerLite(interval=1, warmup=1))[0], random_pipeline.run())
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("method", [TaylorSeer, TaylorSeerLite])
 def test_runs_repeat_and_nfe_is_the_number_of_full_steps(random_pipeline, method, order):
-    chosen = method(interval=3, first_enhance=2, order=order)  # of 12 steps 0, 1, 4, 7, 10
+    chosen = method(interval=3, warmup=2, order=order)  # of 12 steps 0, 1, 4, 7, 10
     first, session = attached(random_pipeline, chosen)
     assert session.run.nfe == 5
     assert first.isfinite().all()
@@ -140,7 +140,7 @@ def test_runs_repeat_and_nfe_is_the_number_of_full_steps(random_pipeline, method
 
 
 def test_predicted_steps_run_modulations_alone():
-    _, session = attached(random_pipeline_of("flux"), TaylorSeer(interval=3, first_enhance=2))
+    _, session = attached(random_pipeline_of("flux"), TaylorSeer(interval=3, warmup=2))
     (work,) = session.run.ledger.works
     assert work == {
         "embed_out": 12,
@@ -153,7 +153,7 @@ def test_predicted_steps_run_modulations_alone():
 
 @pytest.mark.parametrize("family", ["flux", "hunyuan_video"])
 def test_nothing_is_kept_of_attention_in_fused_blocks(family):
-    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, order=2), keep=True)
+    _, session = attached(random_pipeline_of(family), TaylorSeer(interval=3, warmup=1, order=2), keep=True)
     kept = {frozenset(state.by_module) for state in session.run.states.values()}
     assert kept == {frozenset({"attn", "ff", "ff_context"}), frozenset({"proj_out"})}
     assert all(len(table) == 3 for s in session.run.states.values() for t in s.by_module.values() for table in t)
@@ -162,13 +162,13 @@ def test_nothing_is_kept_of_attention_in_fused_blocks(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_branches_have_tables_of_their_own(family):
     pipeline = random_pipeline_of(family)
-    _, session = attached(pipeline, TaylorSeer(interval=3), keep=True)
+    _, session = attached(pipeline, TaylorSeer(interval=3, warmup=1), keep=True)
     num_blocks = len(session.adapter.blocks(pipeline.pipe.transformer))
     assert len(session.run.states) == num_blocks * FAMILIES[family].num_branches
 
 
 def test_a_batch_of_two_is_two_runs():
-    pipeline, method = random_pipeline_of("flux"), TaylorSeer(interval=4, order=2, first_enhance=2)
+    pipeline, method = random_pipeline_of("flux"), TaylorSeer(interval=4, order=2, warmup=2)
     both, _ = attached(pipeline, method, 1, 2)
     for row, seed in enumerate((1, 2)):
         torch.testing.assert_close(both[row : row + 1], attached(pipeline, method, seed)[0], atol=1e-5, rtol=1e-4)
@@ -189,10 +189,10 @@ def velocities(method, function, num_steps=20):
     return given
 
 
-@pytest.mark.parametrize(("interval", "first_enhance"), [(4, 1), (4, 3), (2, 5), (7, 2)])
+@pytest.mark.parametrize(("interval", "warmup"), [(4, 1), (4, 3), (2, 5), (7, 2)])
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
-def test_lite_predicts_what_the_feature_form_does(interval, first_enhance, order):
-    settings = {"interval": interval, "first_enhance": first_enhance, "order": order}
+def test_lite_predicts_what_the_feature_form_does(interval, warmup, order):
+    settings = {"interval": interval, "warmup": warmup, "order": order}
     torch.manual_seed(0)
     values = torch.randn(20, 1, 1)
     expected = outputs(TaylorSeer(**settings), lambda i: values[i])
@@ -202,18 +202,18 @@ def test_lite_predicts_what_the_feature_form_does(interval, first_enhance, order
 
 
 def test_lite_is_exact_for_a_linear_velocity():
-    given = velocities(TaylorSeerLite(interval=5, first_enhance=2, order=1), lambda i: torch.full((1, 1), 2.0 + i))
+    given = velocities(TaylorSeerLite(interval=5, warmup=2, order=1), lambda i: torch.full((1, 1), 2.0 + i))
     assert [velocity.item() for velocity in given] == [2.0 + i for i in range(20)]
 
 
 def test_lite_of_order_zero_is_a_hold(random_pipeline):
     schedule = schedule_of(random_pipeline)
     hold = MeanCache(Plan("random", schedule, (0, 1, 4, 7, 10), (1,) * 5, "hold"))
-    lite = TaylorSeerLite(interval=3, first_enhance=2, order=0)
+    lite = TaylorSeerLite(interval=3, warmup=2, order=0)
     assert torch.equal(attached(random_pipeline, lite)[0], attached(random_pipeline, hold)[0])
 
 
 def test_lite_keeps_the_velocity_dtype():
-    method = TaylorSeerLite(interval=3, order=1)
+    method = TaylorSeerLite(interval=3, warmup=1, order=1)
     given = velocities(method, lambda i: torch.full((1, 1), 1.0 + i, dtype=torch.bfloat16))
     assert {velocity.dtype for velocity in given} == {torch.bfloat16}

@@ -39,7 +39,7 @@ def test_which_steps():
 
 
 def test_the_first_steps_and_the_last_are_computed_as_asked():
-    method = TeaCache(0.4, CONSTANT, compares="time", first=5, last=False)
+    method = TeaCache(0.4, CONSTANT, compares="time", warmup=5, last=False)
     assert computed_steps(method) == [*range(5), *range(7, 50, 3)]
 
 
@@ -57,7 +57,7 @@ def test_reaching_the_threshold_exactly_computes():
 
 
 def test_fluxs_quartic_has_the_floor_that_fixes_its_schedules():
-    coefficients = yaml.safe_load((CONF / "calibration" / "flux-teacache.yaml").read_text())["coefficients"]
+    coefficients = yaml.safe_load((CONF / "preset" / "flux-teacache.yaml").read_text())["coefficients"]
     value = sum(c * 0.0528**power for c, power in zip(coefficients, range(4, -1, -1)))
     assert value == pytest.approx(0.1803, abs=1e-4)
 
@@ -113,8 +113,8 @@ def test_qwen_images_first_set_computes_every_other_shared_call_whatever_changes
         ({"threshold": -1}, "threshold"),
         ({"coefficients": (1, 2)}, "the five of a quartic"),
         ({"compares": "output"}, "compares must be one of input, time, got 'output'"),
-        ({"first": 0}, "first must be a whole number >= 1, got 0"),
-        ({"first": 5, "shared": True}, "first=5 has no effect with shared=true"),
+        ({"warmup": 0}, "warmup must be a whole number >= 1, got 0"),
+        ({"warmup": 5, "shared": True}, "warmup=5 has no effect with shared=true"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings, message):

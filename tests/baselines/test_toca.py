@@ -42,15 +42,15 @@ class KeepAttention(FeatureMethod):
 
 
 @pytest.mark.parametrize(
-    ("interval", "first_enhance", "full"),
+    ("interval", "warmup", "full"),
     [
         (5, 1, list(range(0, 50, 5))),
         (5, 3, [0, 1, 2, 7, 12, 17, 22, 27, 32, 37, 42, 47]),
         (8, 3, [0, 1, 2, 10, 18, 26, 34, 42]),
     ],
 )
-def test_full_steps_are_those_of_the_released_code(interval, first_enhance, full):
-    method = ToCa(interval=interval, first_enhance=first_enhance)
+def test_full_steps_are_those_of_the_released_code(interval, warmup, full):
+    method = ToCa(interval=interval, warmup=warmup)
     assert [step.index for step in FIFTY.steps() if method.full(step, None)] == full
 
 
@@ -62,7 +62,7 @@ def test_full_steps_are_those_of_the_released_code(interval, first_enhance, full
         ({"soft_weight": float("nan")}, "soft_weight must be a number >= 0, got nan"),
         ({"sign": -1}, "sign must be 1, or -1 with score=v_norm, got -1 with score=random"),
         ({"sign": 2, "score": "v_norm"}, "sign must be 1"),
-        ({"first_enhance": 0}, "first_enhance must be a whole number >= 1, got 0"),
+        ({"warmup": 0}, "warmup must be a whole number >= 1, got 0"),
     ],
 )
 def test_bad_values_are_named(arguments, message):
@@ -72,7 +72,7 @@ def test_bad_values_are_named(arguments, message):
 
 def test_the_share_falls_with_depth_and_is_larger_in_fused_blocks():
     def share(kind, layer, ratio=0.1):
-        return ToCa(interval=5, ratio=ratio).share(Feature(kind, "", layer, ""))
+        return ToCa(interval=5, warmup=1, ratio=ratio).share(Feature(kind, "", layer, ""))
 
     assert share("mlp", 0) == pytest.approx(0.060)
     assert share("context_mlp", 19) == pytest.approx(0.0319, abs=1e-4)
@@ -92,7 +92,7 @@ def refresh(method, state, cached, times=1):
 
 
 def test_chosen_tokens_are_refreshed_and_stay_until_the_next_full_step():
-    method = ToCa(interval=9, ratio=0.5)  # 0.5 x 1.5 x 0.4 = 30 % of 20 tokens
+    method = ToCa(interval=9, warmup=1, ratio=0.5)  # 0.5 x 1.5 x 0.4 = 30 % of 20 tokens
     state = method.new_features(3, None)
     before = torch.zeros(2, 20, 4)
     for out in refresh(method, state, torch.zeros(2, 20, 4), times=4):
@@ -112,7 +112,7 @@ def test_the_tokens_with_the_largest_values_are_chosen_in_each_sample():
     values = torch.tensor([[1.0, 9, 2, 3, 8], [7, 1, 1, 9, 2]]).unsqueeze(-1).repeat(1, 1, 4)
     value = Feature("value", "transformer_blocks", 0, "attn.to_v", num_heads=2)
     for sign, expected in ((1, [[1, 4], [0, 3]]), (-1, [[0, 2], [1, 2]])):
-        method = ToCa(interval=5, ratio=0.7, score="v_norm", sign=sign)  # 42 % of 5 tokens
+        method = ToCa(interval=5, warmup=1, ratio=0.7, score="v_norm", sign=sign)  # 42 % of 5 tokens
         state = method.new_features(0, None)
         method.keep(FIFTY.step(0), value, state, values)
         (out,) = refresh(method, state, torch.zeros(2, 5, 3))
@@ -130,7 +130,7 @@ def test_with_a_soft_weight_every_token_gets_its_turn():
     values = torch.arange(10.0).reshape(1, 10, 1)
     value = Feature("value", "transformer_blocks", 0, "attn.to_v")
     for soft_weight, refreshed in ((0.0, 2), (100.0, 10)):
-        method = ToCa(interval=9, ratio=1 / 3, score="v_norm", soft_weight=soft_weight)  # 20 % of 10 tokens
+        method = ToCa(interval=9, warmup=1, ratio=1 / 3, score="v_norm", soft_weight=soft_weight)  # 20 % of 10 tokens
         state = method.new_features(0, None)
         method.keep(FIFTY.step(0), value, state, values)
         *_, out = refresh(method, state, torch.zeros(1, 10, 3), times=5)
@@ -141,7 +141,7 @@ def test_with_a_soft_weight_every_token_gets_its_turn():
 
 def through_fused_block(single_writeback, tokens=10):
     """A ToCa step through a fused block: its cached output before and after, and what the output projection saw."""
-    method = ToCa(interval=5, ratio=1.0, single_weight=0.2, single_writeback=single_writeback)  # 30 %
+    method = ToCa(interval=5, warmup=1, ratio=1.0, single_weight=0.2, single_writeback=single_writeback)  # 30 %
     state, seen = method.new_features(0, None), []
     attention, out = torch.arange(float(tokens)).reshape(1, tokens, 1), torch.full((1, tokens, 1), -1.0)
     for feature, output in zip(FUSED, (torch.zeros(1, tokens, 4), attention, out.clone())):
@@ -174,24 +174,24 @@ def test_without_write_back_they_are_computed_and_thrown_away():
 
 
 def test_every_step_full_is_bit_identical(random_pipeline):
-    assert torch.equal(attached(random_pipeline, ToCa(interval=1))[0], random_pipeline.run())
+    assert torch.equal(attached(random_pipeline, ToCa(interval=1, warmup=1))[0], random_pipeline.run())
 
 
 def test_with_all_tokens_only_attention_is_cached(random_pipeline):
-    method = ToCa(interval=3, ratio=100.0)
+    method = ToCa(interval=3, warmup=1, ratio=100.0)
     expected, _ = attached(random_pipeline, KeepAttention(method))
     torch.testing.assert_close(attached(random_pipeline, method)[0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_with_no_tokens_everything_is_cached_and_nothing_computed(random_pipeline):
-    latents, session = attached(random_pipeline, ToCa(interval=3, ratio=0.0))
+    latents, session = attached(random_pipeline, ToCa(interval=3, warmup=1, ratio=0.0))
     assert latents.isfinite().all()
     assert not any(unit.startswith("tokens") for work in session.run.ledger.works for unit in work)
 
 
 @pytest.mark.parametrize("settings", [{}, {"soft_weight": 0.25}])
 def test_runs_repeat_and_leave_the_global_generator_alone(random_pipeline, settings):
-    method = ToCa(interval=3, first_enhance=2, ratio=0.5, **settings)
+    method = ToCa(interval=3, warmup=2, ratio=0.5, **settings)
     first, session = attached(random_pipeline, method)
     assert session.run.nfe == 5
     torch.manual_seed(5)
@@ -203,14 +203,14 @@ def test_runs_repeat_and_leave_the_global_generator_alone(random_pipeline, setti
 
 
 def test_blocks_choose_tokens_of_their_own():
-    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, ratio=0.5), keep=True)
+    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, warmup=1, ratio=0.5), keep=True)
     seeds = [state.seed for state in session.run.states.values()]
     assert len(set(seeds)) == len(seeds) == 4
 
 
 @pytest.mark.parametrize("score", ["random", "v_norm"])
 def test_a_batch_of_two_is_two_runs(score):
-    pipeline, method = random_pipeline_of("flux"), ToCa(interval=4, ratio=0.5, score=score)
+    pipeline, method = random_pipeline_of("flux"), ToCa(interval=4, warmup=1, ratio=0.5, score=score)
     both, _ = attached(pipeline, method, 1, 2)
     for row, seed in enumerate((1, 2)):
         torch.testing.assert_close(both[row : row + 1], attached(pipeline, method, seed)[0], atol=1e-5, rtol=1e-4)
@@ -218,7 +218,7 @@ def test_a_batch_of_two_is_two_runs(score):
 
 @pytest.mark.parametrize("family", ["flux", "hunyuan_video"])
 def test_write_back_changes_the_picture_and_not_the_work(family):
-    pipeline, settings = random_pipeline_of(family), {"interval": 3, "ratio": 0.5}
+    pipeline, settings = random_pipeline_of(family), {"interval": 3, "warmup": 1, "ratio": 0.5}
     kept, session = attached(pipeline, ToCa(**settings))
     thrown, other = attached(pipeline, ToCa(**settings, single_writeback=False))
     assert not torch.equal(kept, thrown)
@@ -227,7 +227,7 @@ def test_write_back_changes_the_picture_and_not_the_work(family):
 
 def test_the_work_of_a_run():
     """12 steps: 4 full, 8 of ToCa; R = 0.5 refreshes 30 % and 28.9 % in double blocks, all of them in fused ones."""
-    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, ratio=0.5))
+    _, session = attached(random_pipeline_of("flux"), ToCa(interval=3, warmup=1, ratio=0.5))
     (work,) = session.run.ledger.works
     assert work == {
         "embed_out": 12,
@@ -244,11 +244,12 @@ def test_the_work_of_a_run():
 
 @pytest.mark.parametrize("family", ["flux", "qwen_image", "hunyuan_video"])
 def test_value_norms_serve_families_whose_values_have_a_name(family):
-    latents, session = attached(random_pipeline_of(family), ToCa(interval=3, ratio=0.5, score="v_norm"), keep=True)
+    method = ToCa(interval=3, warmup=1, ratio=0.5, score="v_norm")
+    latents, session = attached(random_pipeline_of(family), method, keep=True)
     assert latents.isfinite().all()
     assert all(state.value_scores for state in session.run.states.values())
 
 
 def test_value_norms_without_values_say_what_is_missing():
     with pytest.raises(ValueError, match='v_norm needs the values of blocks.*kind "value", or take score=random'):
-        attached(random_pipeline_of("wan"), ToCa(interval=3, ratio=0.5, score="v_norm"))
+        attached(random_pipeline_of("wan"), ToCa(interval=3, warmup=1, ratio=0.5, score="v_norm"))

@@ -14,7 +14,7 @@ from baselines.taylorseer import TaylorSeer
 from experiments import cache_memory
 from experiments.cache_memory import most_kept, prepared, readable, schedule_of
 from experiments.compose import compose_config
-from experiments.full_size.cache_rows import methods
+from experiments.full_size.cache_rows import method_of
 from experiments.full_size.no_data import without_data
 from meancache.protocols import Method
 from tests.baselines.test_matrix import CASES, METHODS, STEPS
@@ -50,7 +50,7 @@ def full_size(model: str, method: Method, num_steps: int) -> int:
 def test_taylorseer_keeps_a_table_for_each_module_that_it_reads(model, tokens, num_double, num_single):
     """Attention and MLP of each double-stream block and the output of each fused one, both orders; nothing else."""
     one = tokens * 3072 * BF16
-    assert full_size(model, TaylorSeer(2, order=1), 4) == 2 * (2 * num_double + num_single) * one
+    assert full_size(model, TaylorSeer(2, warmup=1, order=1), 4) == 2 * (2 * num_double + num_single) * one
 
 
 def test_fbcache_keeps_two_residuals_of_the_image_in_each_branch():
@@ -124,5 +124,5 @@ def test_settings_that_do_not_exist_are_refused():
 def test_the_committed_table_is_what_the_code_gives(label):
     pipe, inputs = prepared(compose_config(["model=flux"]).model)
     with without_data(pipe):
-        ours = most_kept(pipe, methods("flux", schedule_of(pipe, inputs))[label], inputs)
+        ours = most_kept(pipe, method_of(label, "flux", schedule_of(pipe, inputs)), inputs)
     assert json.loads(PUBLISHED.read_text())["bytes"]["flux 1024x1024"][label] == ours

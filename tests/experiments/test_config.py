@@ -1,8 +1,11 @@
 """Every YAML composes and its method can be built; what does not fit is refused with a hint."""
 
+from inspect import Parameter, signature
+
 import pytest
 import yaml
 from hydra.errors import ConfigCompositionException
+from hydra.utils import get_object
 
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
@@ -17,10 +20,12 @@ NEEDED = {
     "method=meancache_released": ["model=qwen_image"],
     "method=teacache_time": ["model=wan"],
 }
-CHOICES = [f"{p.parent.name}={p.stem}" for p in sorted(CONF.glob("*/*.yaml")) if p.parent.name != "calibration"]
+FILES = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "preset" and path.stem != "base"]
+CHOICES = [f"{path.parent.name}={path.stem}" for path in FILES]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAPERS = [name for name in EXPERIMENTS if "\npaper: " in (CONF / "experiment" / f"{name}.yaml").read_text()]
-CALIBRATIONS = [path.stem.split("-") for path in sorted((CONF / "calibration").glob("*.yaml"))]
+PRESETS = [path.stem for path in sorted((CONF / "preset").glob("*.yaml")) if "-ratios" not in path.stem]
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -32,15 +37,61 @@ def test_every_yaml_composes_and_says_how_it_is_used(choice):
     assert any(line.startswith("# python run.py") and choice in line for line in head)
 
 
-@pytest.mark.parametrize(("model", "method"), CALIBRATIONS)
-def test_every_calibration_serves_its_model_and_method_and_names_its_source(model, method):
-    assert plan_request(compose_config([f"model={model}", f"method={method}"])) is None
-    assert (CONF / "calibration" / f"{model}-{method}.yaml").read_text().startswith("# ")
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_serves_its_model_and_method_and_names_its_source(preset):
+    model, method, *_ = preset.split("-")
+    text = (CONF / "preset" / f"{preset}.yaml").read_text()
+    header, source, *_ = text.splitlines()
+    assert (header, source[:2]) == ("# @package _global_", "# ")
+    config = instantiates([f"model={model}", f"method={method}", f"preset={preset}"])
+    for key, value in yaml.safe_load(text).items():
+        assert key == "defaults" or config.resolved[key] == value
 
 
-def test_a_method_without_calibration_for_the_model_says_so():
-    with pytest.raises(ValueError, match="nothing is calibrated for method=teacache on model=random"):
-        compose_config(["method=teacache", "threshold=1", "model.name=random", "~calibration"])
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("taylorseer", {"warmup": 1}),
+        ("toca", {"warmup": 1, "single_writeback": False}),
+        ("duca", {"warmup": 1, "single_writeback": False, "first": "conservative"}),
+        ("dicache", {"variant": "hunyuan_video"}),
+        ("dbcache", {"fused": False}),
+    ],
+)
+def test_presets_reach_the_method_and_give_way_to_the_command(method, settings):
+    for model in ("hunyuan_video", "tiny_hunyuan"):
+        config = compose_config([f"model={model}", f"method={method}"])
+        assert config.method.items() >= settings.items()
+    plain = compose_config(["model=flux", f"method={method}"]).method
+    assert all(plain[key] != value for key, value in settings.items())
+    if "warmup" in settings:
+        assert compose_config(["model=hunyuan_video", f"method={method}", "warmup=4"]).method["warmup"] == 4
+
+
+def test_a_setting_that_only_a_preset_could_give_is_asked_for():
+    with pytest.raises(ValueError, match="method=teacache needs 'coefficients', and for model=random nothing gives it"):
+        compose_config(["method=teacache", "threshold=1", "model.name=random", "~preset"])
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "teacache_time"])  # whose class is TeaCache's
+def test_a_setting_has_one_default(method):
+    """What a method's YAML gives is what its class gives where it is left out."""
+    content = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text())
+    node = content["method"].get("plan") or content["method"]
+    takes = signature(get_object(node["_target_"])).parameters
+    own = {key: takes[key].default for key in content.keys() & takes.keys() if content[key] != "???"}
+    own = {key: [*value] if isinstance(value, tuple) else value for key, value in own.items()}
+    assert {key: content[key] for key in own if own[key] is not Parameter.empty} == {
+        key: value for key, value in own.items() if value is not Parameter.empty
+    }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_setting_reaches_its_method_without_being_written_down_again(method):
+    """Interpolation is for other libraries' names."""
+    node = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text())["method"]
+    nodes = [node, node.get("plan", {})]
+    assert not [key for some in nodes for key, value in some.items() if value == f"${{{key}}}"]
 
 
 def jobs_of(experiment: str) -> list[list[str]]:
@@ -104,6 +155,7 @@ def test_short_names_reach_the_method():
         (["cost=money"], "cost must be one of velocity, displacement"),
         (["gamma=0.9"], "gamma must be a number >= 1, got 0.9"),
         (["+method.plan.magic=1"], "magic"),
+        (["method=lemica", "+gamma=3"], "'gamma' has no effect with method 'lemica'"),
         (["method=fewer_steps", "+budget=10"], "'budget' has no effect with method 'fewer_steps'"),
         (["stage=everything"], "stage must be one of all, calibrate"),
         (["runtime.offload=model"], "runtime.offload=model has no effect on a CPU; set runtime.offload=none"),
@@ -111,7 +163,7 @@ def test_short_names_reach_the_method():
         (["shard.index=2", "shard.count=2"], "shard.index must be in 0..1, got 2"),
         (["model.num_steps=many"], "Value 'many' of type 'str' could not be converted to Integer"),
         (["spans=[7]"], r"spans \[7\] go beyond the stability map, which is made up to 6"),
-        (["method.plan.max_gap=4"], "10 edges of at most 4 steps do not reach over 50 steps"),
+        (["max_gap=4"], "10 edges of at most 4 steps do not reach over 50 steps"),
         (["method=meancache_plan", "plan=missing.json"], "no plan can be read from missing.json"),
     ],
 )

@@ -153,7 +153,7 @@ def test_constants_of_a_model_are_measured_once_and_by_shards(output, tmp_path, 
 
 
 def test_a_threshold_is_searched_for_the_asked_number_of_steps(output, caplog):
-    config = compose_raw([*SMALL, f"output={output}", "method=magcache", "match_nfe=5", "retention=0"])
+    config = compose_raw([*SMALL, f"output={output}", "method=magcache", "match_nfe=5", "warmup_share=0"])
     matched = with_matched_threshold(config)
     assert with_matched_threshold(config).method == matched.method
     outcome = run_stages(matched)

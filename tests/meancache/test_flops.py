@@ -41,7 +41,7 @@ METHODS = {
     "teacache": TeaCache(0.4, (0, 0, 0, 1, 0)),
     "dicache": DiCache(0.4),
     "dicache-restarts": DiCache(0.4, resumes=False),
-    "taylorseer": TaylorSeer(2, order=2),
+    "taylorseer": TaylorSeer(2, warmup=1, order=2),
 }
 # FLOPs of a call at the paper's settings, by the number of text tokens: specified
 FULL_SIZE = {

@@ -138,20 +138,20 @@ class Reads(TorchDispatchMode):
 
 
 KNOWN_STEPS: dict[str, Method] = {  # methods whose steps do not depend on the sample
-    "taylorseer": TaylorSeer(2, order=1),
+    "taylorseer": TaylorSeer(2, warmup=1, order=1),
     "taylorseer-warm-up": TaylorSeer(2, 3, order=2),
     "taylorseer-reuse": TaylorSeer(3, 3, order=0),
-    "taylorseer-never": TaylorSeer(1, order=2),
+    "taylorseer-never": TaylorSeer(1, warmup=1, order=2),
     "taylorseer-lite": TaylorSeerLite(2, 3, order=1),
     "toca": ToCa(3, 2, ratio=0.5),
     "toca-as-released": ToCa(3, 2, ratio=0.5, single_writeback=False),
     "toca-no-tokens": ToCa(3, 2, ratio=0.0),
-    "toca-age": ToCa(5, ratio=0.5, soft_weight=0.5),
+    "toca-age": ToCa(5, warmup=1, ratio=0.5, soft_weight=0.5),
     "duca-aggressive": DuCa(5, 2, ratio=0.5, first="aggressive"),
     "duca-conservative": DuCa(5, 2, ratio=0.5, first="conservative"),
-    "duca-never": DuCa(1),
+    "duca-never": DuCa(1, warmup=1, first="conservative"),
     "lemica": LeMiCa((0, 2, 4), STEPS),
-    "dbcache": DBCache(1.5, 1, 1, max_warmup_steps=1, mask="101010", mask_policy="static"),
+    "dbcache": DBCache(1.5, 1, 1, warmup=1, mask="101010", mask_policy="static"),
 }
 
 
@@ -173,8 +173,8 @@ class Wasteful(TaylorSeer):
 
 def test_tensors_that_nobody_reads_are_noticed():
     pipeline, reads, wasteful = random_pipeline_of("hunyuan_video"), Reads(), Reads()
-    watched(pipeline, TaylorSeer(3, order=0), reads.look, reads)
-    watched(pipeline, Wasteful(3, order=0), wasteful.look, wasteful)
+    watched(pipeline, TaylorSeer(3, warmup=1, order=0), reads.look, reads)
+    watched(pipeline, Wasteful(3, warmup=1, order=0), wasteful.look, wasteful)
     assert reads.never() == []
     assert set(wasteful.never()) == {0, 3}
 

@@ -48,7 +48,7 @@ def test_released_plans_round_trip():
         assert plan.budget == entry["budget"]
         assert Plan.from_json(plan.to_json()) == plan
         MeanCache(plan).check(grid)
-        shipped = CONF / "calibration" / f"{entry['model'].replace('-', '_')}-meancache_released.yaml"
+        shipped = CONF / "preset" / f"{entry['model'].replace('-', '_')}-meancache_released.yaml"
         facts = yaml.safe_load(shipped.read_text())["plans"][str(entry["budget"])]
         assert facts == {"nodes": entry["nodes"], "orders": entry["orders"]}
 

@@ -1,5 +1,6 @@
 """The planner against brute force, and its limits."""
 
+from fractions import Fraction
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -142,6 +143,31 @@ def test_minimax_path_equals_brute_force(num_steps, seed, budget):
     options = [inner for size in range(budget) for inner in combinations(range(1, num_steps), size)]
     assert key(tuple(path[1:-1])) == min(key(inner) for inner in options)
     assert worst == key(tuple(path[1:-1]))[0]
+
+
+@pytest.mark.parametrize("gamma", [11.0, 60.0, 1000.0])
+@settings(max_examples=40, deadline=None)
+@given(num_steps=st.integers(1, 7), seed=st.integers(0, 10**6), budget=st.integers(1, 7), nearly=st.booleans())
+def test_a_large_gamma_equals_brute_force_in_exact_arithmetic(gamma, num_steps, seed, budget, nearly):
+    """Sums of powers that no float can hold; some costs are so near each other that many small ones outweigh a peak."""
+    weights = random_map(num_steps, seed).mean().numpy()[0]
+    weights = 1 - 1e-3 * weights if nearly else weights
+    budget = min(budget, num_steps)
+    path, _ = minimax_path(weights, budget, gamma)
+
+    def total(inner: tuple[int, ...]) -> Fraction:
+        edges = pairwise([0, *inner, num_steps])
+        return sum((Fraction(float(weights[a, e])) ** int(gamma) for a, e in edges), Fraction())
+
+    options = [inner for size in range(budget) for inner in combinations(range(1, num_steps), size)]
+    assert total(tuple(path[1:-1])) == min(map(total, options))
+
+
+def test_a_cost_that_no_float_holds_is_left_out():
+    plan = plan_path(random_map(8, 3), PlanRequest(4, 1000.0, ()))
+    assert plan.cost is None
+    assert Plan.from_json(plan.to_json()) == plan
+    assert plan_path(random_map(8, 3), PlanRequest(4, 20.0, ())).cost > 0
 
 
 def test_the_largest_gamma_is_the_minimax_path():

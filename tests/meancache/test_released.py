@@ -21,7 +21,7 @@ from tests.pipelines import FAMILIES, RandomPipeline, attached
 
 FAMILY = {"qwen_image": "qwen_image", "qwen_image_2512": "qwen_image", "z_image": "z_image"}
 PLANS = {
-    model: yaml.safe_load((CONF / "calibration" / f"{model}-meancache_released.yaml").read_text())["plans"]
+    model: yaml.safe_load((CONF / "preset" / f"{model}-meancache_released.yaml").read_text())["plans"]
     for model in FAMILY
 }
 CASES = [(model, budget) for model in FAMILY for budget in PLANS[model]]

@@ -112,7 +112,7 @@ def test_first_block_cache_is_ours(family):
 
 def test_magcache_is_ours(random_flux):
     theirs, other = attached(random_flux, magcache(24), num_steps=24)
-    ours, session = attached(random_flux, MagCache(0.06, RATIOS), num_steps=24)
+    ours, session = attached(random_flux, MagCache(0.06, RATIOS, max_skips=3, warmup_share=0.2), num_steps=24)
     assert other.run.nfe == session.run.nfe < 24
     torch.testing.assert_close(ours, theirs)
 
