@@ -1,11 +1,10 @@
 """Sessions, caches and compilers that would get in each other's way."""
 
 import threading
-from copy import deepcopy
 
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, FluxPipeline
+from diffusers import FirstBlockCacheConfig
 
 from baselines.fbcache import FBCache
 from baselines.taylorseer import TaylorSeer
@@ -13,7 +12,7 @@ from meancache.method import Full
 from meancache.models import adapter_for
 from meancache.session import attach
 from tests.meancache.test_runs import ADAPTER, STEPS, planned
-from tests.pipelines import RandomPipeline, attached
+from tests.pipelines import FAMILIES, RandomPipeline, attached
 from tests.toy import Toy, plain
 
 
@@ -99,10 +98,9 @@ def test_an_interrupted_call_and_then_another_in_one_block(random_flux):
 @pytest.mark.parametrize("how", ["in place", "wrapped"])
 def test_a_compiled_transformer_keeps_its_gate_outside(random_flux, how):
     """Methods that skip whole steps run; those that reach into the graph are refused with what to do."""
-    pipe = FluxPipeline(**dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
-                        | {"transformer": deepcopy(random_flux.pipe.transformer),
-                           "scheduler": deepcopy(random_flux.pipe.scheduler)})  # fmt: skip
-    pipeline, graphs = RandomPipeline(pipe, random_flux.inputs), []
+    pipeline, graphs = RandomPipeline(FAMILIES["flux"].make(), FAMILIES["flux"]), []
+    pipe = pipeline.pipe
+    pipe.transformer.load_state_dict(random_flux.pipe.transformer.state_dict())
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
         graphs.append(graph)
