@@ -82,7 +82,7 @@ def _choices(config: RunConfig) -> dict[str, Any]:
 def run_folder(config: RunConfig, plan: Plan | None) -> Path:
     """Where this run lies: named by the hash of all that decides its samples and their latency."""
     method = {key: value for key, value in config.method.items() if key != "plan"}
-    path = (plan.nodes, plan.orders, plan.rule, plan.schedule.sigmas) if plan else ()
+    path = (plan.nodes, plan.spans, plan.rule, plan.schedule and plan.schedule.sigmas) if plan else ()
     runtime = {"batch_size": config.runtime.batch_size, "threads": config.runtime.threads}
     identity = {
         "format": FORMAT,

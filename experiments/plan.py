@@ -26,9 +26,9 @@ def plan_request(config: RunConfig) -> PlanRequest | Plan | None:
     request = None if node is None else _instantiate(node)
     if isinstance(request, PlanRequest):
         request.check(config.model.num_steps, config.calibrate.max_span)
-    elif request is not None and (request.model, request.schedule.num_steps) != (config.model.name, num_steps(config)):
+    elif request is not None and (request.model, request.num_steps) != (config.model.name, num_steps(config)):
         raise ValueError(
-            f"this plan is for {request.model} at {request.schedule.num_steps} steps, but the run is "
+            f"this plan is for {request.model} at {request.num_steps} steps, but the run is "
             f"{config.model.name} at {num_steps(config)} steps; plan again with method=meancache and its settings"
         )
     return request
@@ -41,7 +41,7 @@ def build_method(config: RunConfig, request: PlanRequest | Plan | None) -> tuple
         return _instantiate(node), None
     plan = plan_path(load_map(config), request) if isinstance(request, PlanRequest) else request
     if plan.rule == "paper":
-        planned, live = (sum(order > 1 for order in orders) for orders in (plan.orders, plan.live_orders()))
+        planned, live = (sum(span > 1 for span in spans) for spans in (plan.spans, plan.live_spans()))
         log.info("plan: %d of %d JVP spans correct anything (the others look back over held steps)", live, planned)
     return _instantiate(node | {"_partial_": True})(plan=plan), plan
 

@@ -91,7 +91,7 @@ def _write_plan(config: RunConfig, plan: Plan | None, folder: Path) -> None:
         raise ValueError(f"method {config.method['name']!r} follows no plan: there is nothing to do for stage=plan")
     write_atomic(make_folder(folder) / "plan.json", plan.to_json())
     draw_plans([plan], folder / "plan.png")
-    log.info("plan: %s computes steps %s with spans %s", folder / "plan.json", list(plan.nodes), list(plan.orders))
+    log.info("plan: %s computes steps %s with spans %s", folder / "plan.json", list(plan.nodes), list(plan.spans))
 
 
 def _draw(outcome: Outcome, plan: Plan | None) -> None:

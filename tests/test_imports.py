@@ -22,7 +22,7 @@ ONLY_IN = {
     "diffusers": {"src/meancache/pipelines.py", "src/peers/diffusers_cache.py", "src/peers/solvers.py"},
     "cache_dit": {"src/peers/cache_dit.py"},
 }
-PURE = {"planner", "plan", "velocity", "stability", "schedule", "trajectory", "method", "protocols"}
+PURE = {"artifacts", "planner", "plan", "velocity", "stability", "schedule", "trajectory", "method", "protocols"}
 
 
 def imports(path: Path) -> set[str]:

@@ -31,12 +31,12 @@ def draw_plans(plans: Sequence[Plan], out: Path) -> None:
         plans: at least one, in the order of the rows from the top.
         out: PNG to write.
     """
-    num_steps = max(plan.schedule.num_steps for plan in plans)
-    spans = sorted({max(order, 1) for plan in plans for order in plan.orders})
+    num_steps = max(plan.num_steps for plan in plans)
+    spans = sorted({max(span, 1) for plan in plans for span in plan.spans})
     cells = np.full((len(plans), num_steps), np.nan)  # no colour beyond the end of a shorter grid
     for row, plan in enumerate(plans):
-        cells[row, : plan.schedule.num_steps] = 0
-        cells[row, list(plan.nodes)] = [1 + spans.index(max(order, 1)) for order in plan.orders]
+        cells[row, : plan.num_steps] = 0
+        cells[row, list(plan.nodes)] = [1 + spans.index(max(span, 1)) for span in plan.spans]
     colours = [SKIPPED, *colormaps["Blues"](np.linspace(0.35, 1.0, len(spans)))]
     figure = Figure(figsize=(max(6.0, 0.19 * num_steps + 2.0), 0.36 * len(plans) + 1.5), layout="constrained")
     axes = figure.add_subplot()

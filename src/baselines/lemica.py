@@ -43,7 +43,7 @@ class LeMiCa(ReusesResidual):
     @classmethod
     def follow(cls, plan: Plan) -> "LeMiCa":
         """The method that computes a plan's nodes."""
-        return cls(plan.nodes, plan.schedule.num_steps, plan)
+        return cls(plan.nodes, plan.num_steps, plan)
 
     @classmethod
     def released(cls, lists: Mapping[str, Sequence[int]], budget: int) -> "LeMiCa":

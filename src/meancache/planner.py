@@ -175,7 +175,7 @@ def plan_path(stability: StabilityMap, request: PlanRequest) -> Plan:
         model=stability.model,
         schedule=schedule,
         nodes=tuple(path[:-1]),
-        orders=tuple(spans[choice[a, e]] for a, e in pairwise(path)),
+        spans=tuple(spans[choice[a, e]] for a, e in pairwise(path)),
         rule=request.rule,
         gamma=float(request.gamma),
         cost_kind=request.cost,

@@ -25,7 +25,6 @@ from meancache.method import Full, MeanCache
 from meancache.models import adapter_for
 from meancache.plan import Plan
 from meancache.protocols import FeatureMethod, Method, ResidualMethod
-from meancache.released import ReleasedMeanCache
 from meancache.session import Session, attach
 from tests.pipelines import (
     FAMILIES,
@@ -82,7 +81,9 @@ METHODS = {
     "meancache-paper": Row(meancache("paper", NODES, 3), meancache("paper", ALL, 3), 3),
     "meancache-release": Row(meancache("release", NODES, 3), meancache("release", ALL, 3), 3),
     "meancache-released": Row(
-        same(ReleasedMeanCache((0, 1, 5), (0, 3), STEPS)), same(ReleasedMeanCache(ALL, (0,) * 5, STEPS)), 3
+        same(MeanCache(Plan("random", None, (0, 1, 5), (0, 3, 1)))),
+        same(MeanCache(Plan("random", None, ALL, (0,) * 6))),
+        3,
     ),
     "teacache": Row(same(TeaCache(0.4, LINEAR)), same(TeaCache(0.0, LINEAR))),
     "teacache-time": Row(

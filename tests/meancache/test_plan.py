@@ -25,7 +25,7 @@ def test_a_plan_answers_for_every_step():
     plan = Plan("qwen_image", GRID, QWEN_NODES, QWEN_ORDERS, "release")
     assert plan.budget == 10
     assert [i for i in range(50) if plan.computes(i)] == list(QWEN_NODES)
-    assert [plan.order(i) for i in (0, 1, 2, 3, 13, 41, 42, 48, 49)] == [0, 2, 2, 1, 1, 1, 4, 4, 0]
+    assert [plan.span(i) for i in (0, 1, 2, 3, 13, 41, 42, 48, 49)] == [0, 2, 2, 1, 1, 1, 4, 4, 0]
     assert [plan.edge_end(i) for i in (0, 1, 2, 42, 48, 49)] == [1, 3, 3, 49, 49, 50]
 
 
@@ -59,8 +59,8 @@ def test_released_plans_round_trip():
         ((1, 2), (1, 1), "computes step 0 first"),
         ((0, 3, 3), (1, 1, 1), "must rise"),
         ((0, 50), (1, 1), "stay below num_steps = 50"),
-        ((0, 3), (1,), "one order >= 0 for each of its 2 nodes"),
-        ((0, 3), (1, -1), "one order >= 0"),
+        ((0, 3), (1,), "one span >= 0 for each of its 2 nodes"),
+        ((0, 3), (1, -1), "one span >= 0"),
         ((0, 1), (1, 2), "span K = 2 at step 1 reaches before step 0"),
         ((0, 1.5), (1, 1), "whole numbers"),
     ],

@@ -68,7 +68,7 @@ def test_planner_equals_brute_force(num_steps, seed, budget, gamma, spans, max_g
     assert plan.cost == pytest.approx(best, rel=1e-9)
     assert plan.budget <= request.budget
     assert all(e - a <= (max_gap or num_steps) for a, e in zip(plan.nodes, (*plan.nodes[1:], num_steps)))
-    assert set(plan.orders) <= {1, *spans}
+    assert set(plan.spans) <= {1, *spans}
     assert Plan.from_json(plan.to_json()) == plan
 
 
@@ -80,7 +80,7 @@ def test_all_budgets_of_fifty_steps_are_monotone():
 
 def test_a_plan_for_holding_has_no_spans():
     plan = plan_path(random_map(20, 1), PlanRequest(6, 4, (2, 3), rule="hold"))
-    assert set(plan.orders) == {1}
+    assert set(plan.spans) == {1}
     assert plan == plan_path(random_map(20, 1), PlanRequest(6, 4, (), rule="hold"))
 
 

@@ -13,9 +13,9 @@ import yaml
 from torch import Tensor
 
 from experiments.compose import CONF, compose_config
-from experiments.plan import build_method
-from meancache.method import Full
-from meancache.released import ReleasedMeanCache
+from experiments.plan import build_method, plan_request
+from meancache.method import Full, MeanCache
+from meancache.plan import Plan
 from meancache.schedule import Schedule
 from tests.pipelines import FAMILIES, RandomPipeline, attached
 
@@ -117,7 +117,7 @@ def test_released_plans_equal_the_authors_loop_bit_for_bit(model, budget, dtype)
     pipeline = pipeline_of(FAMILY[model], DTYPES[dtype])
     _, full = reference(pipeline)
     for exact_hold in (True, False):
-        method = ReleasedMeanCache.choose(PLANS[model], int(budget), exact_hold=exact_hold)
+        method = MeanCache(Plan.released(PLANS[model], int(budget), model), exact_hold)
         ours, session = attached(pipeline, method, num_steps=50)
         expected = transcription(FAMILY[model], pipeline, PLANS[model][budget], exact_hold)
         assert session.run.nfe == int(budget)
@@ -128,10 +128,9 @@ def test_released_plans_equal_the_authors_loop_bit_for_bit(model, budget, dtype)
 
 def relative_change(dtype: torch.dtype) -> float:
     """How far the scripts' arithmetic at K = 1 moves the result of Qwen-Image's plan with 17 steps."""
-    pipeline = pipeline_of("qwen_image", dtype)
+    pipeline, plan = pipeline_of("qwen_image", dtype), Plan.released(PLANS["qwen_image"], 17, "qwen_image")
     held, moved = (
-        attached(pipeline, ReleasedMeanCache.choose(PLANS["qwen_image"], 17, exact_hold=hold), num_steps=50)[0].float()
-        for hold in (True, False)
+        attached(pipeline, MeanCache(plan, exact_hold=hold), num_steps=50)[0].float() for hold in (True, False)
     )
     return ((held - moved).norm() / held.norm()).item()
 
@@ -142,31 +141,30 @@ def test_at_k_1_the_scripts_add_rounding_of_bfloat16_latents():
 
 
 def test_the_command_line_reaches_a_plan():
-    config = compose_config(["model=qwen_image", "method=meancache_released", "budget=10", "method.exact_hold=false"])
-    method, plan = build_method(config, None)
-    assert plan is None
-    assert method == ReleasedMeanCache(**PLANS["qwen_image"]["10"], exact_hold=False)
+    config = compose_config(["model=qwen_image", "method=meancache_released", "budget=10", "exact_hold=false"])
+    plan = Plan.released(PLANS["qwen_image"], 10, "qwen_image")
+    assert build_method(config, plan_request(config)) == (MeanCache(plan, exact_hold=False), plan)
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("nodes", "orders", "message"),
     [
-        (((0, 3, 3, 5), (1, 1, 1), 6), "nodes must rise from 0 to 5, got"),
-        (((1, 5), (1,), 6), "nodes must rise from 0 to 5"),
-        (((0, 4), (1,), 6), "nodes must rise from 0 to 5"),
-        (((0, 1, 5), (0, 1, 0), 6), "3 nodes have 2 orders, got"),
-        (((0, 1, 5), (0, 0), 6), "the edge from step 1 to 5 needs an order >= 1, got 0"),
-        (((0, 1, 5), (-1, 2), 6), "the edge from step 0 to 1 needs an order >= 1, got -1"),
+        ((0, 3, 3, 5), (1, 1, 1), "nodes must rise"),
+        ((1, 5), (1,), "a plan computes step 0 first"),
+        ((0, 1, 5), (0, 1, 0), "3 nodes have 2 edges between them"),
+        ((0, 1, 5), (0, 0), "the edge from step 1 to 5 needs an order >= 1, got 0"),
+        ((0, 1, 5), (-1, 2), "one span >= 0"),
     ],
 )
-def test_what_is_no_released_plan_is_refused(arguments, message):
+def test_what_is_no_released_plan_is_refused(nodes, orders, message):
     with pytest.raises(ValueError, match=message):
-        ReleasedMeanCache(*arguments)
+        Plan.released({"3": {"nodes": nodes, "orders": orders}}, 3, "m")
 
 
 def test_another_budget_or_another_run_is_refused():
     with pytest.raises(ValueError, match="no released plan with budget 11, only with 25, 17, 10"):
-        ReleasedMeanCache.choose(PLANS["qwen_image"], 11)
-    method = ReleasedMeanCache.choose(PLANS["z_image"], 13)
-    with pytest.raises(ValueError, match="released for 50 steps, but the run has 2; plan for them with"):
+        Plan.released(PLANS["qwen_image"], 11, "qwen_image")
+    method = MeanCache(Plan.released(PLANS["z_image"], 13, "z_image"))
+    with pytest.raises(ValueError, match="is for 50 steps, but the run has 2; plan for them with"):
         method.check(Schedule([1.0, 0.5, 0.0]))

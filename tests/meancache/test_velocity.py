@@ -107,17 +107,17 @@ def test_paper_rule_moves_over_the_edge_with_one_average_velocity():
         torch.testing.assert_close(applied[i], expected)
 
 
-def test_the_jvp_is_zero_over_held_steps_and_live_orders_say_so():
-    """Eq. (9) over nothing but one held velocity is zero: see Plan.live_orders."""
+def test_the_jvp_is_zero_over_held_steps_and_live_spans_say_so():
+    """Eq. (9) over nothing but one held velocity is zero: see Plan.live_spans."""
     nodes, orders = (0, 1, 2, 3, 6, 7), (1, 1, 1, 2, 2, 2)
     plan = Plan("", Schedule(SIGMAS), nodes, orders, "paper")
-    assert plan.live_orders() == (1, 1, 1, 2, 1, 2)
+    assert plan.live_spans() == (1, 1, 1, 2, 1, 2)
     velocities = torch.randn(9, 2, 3, dtype=torch.float64)
     applied = follow(MeanCache(plan), lambda step: velocities[step.index])
     corrected = [not torch.allclose(applied[node], velocities[node], atol=1e-9) for node in nodes]
-    assert corrected == [order > 1 for order in plan.live_orders()]
+    assert corrected == [order > 1 for order in plan.live_spans()]
     hold = Plan("", Schedule(SIGMAS), (0, 3, 6), (1, 2, 2), "paper")
-    assert hold.live_orders() == (1, 1, 1)
+    assert hold.live_spans() == (1, 1, 1)
 
 
 @pytest.mark.parametrize("rule", ["paper", "release", "hold"])
