@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from meancache.method import Full, MeanCache
 from meancache.models import adapter_for
@@ -26,7 +27,7 @@ class Zoo:
     Attributes:
         entry: what it was made from.
         pipe: the pipeline.
-        calls: calls of its denoisers so far, counted in their classes' forward.
+        calls: calls of its denoisers so far, counted in their classes' forward: the shapes of each one's inputs.
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -35,7 +36,8 @@ class Zoo:
         self.pipe, self._inputs = entry.make()
         self.pipe.set_progress_bar_config(disable=True)
         _wake(self.pipe)
-        self.calls = 0
+        self.calls: list[Any] = []
+        self._taken = 0
 
     def run(self) -> Tensor:
         """Final latents of a call with the same inputs each time."""
@@ -52,7 +54,8 @@ class Zoo:
 
     def replayed(self, rule: Rule) -> tuple[Tensor, list[Passed]]:
         """Final latents of a call whose velocities are replaced by the replay, and what passed."""
-        with replayed(self.pipe.scheduler, Replay(rule, lambda: self.calls)) as replay:
+        with replayed(self.pipe.scheduler, Replay(rule, self._take_calls)) as replay:
+            self._take_calls()
             return self.run(), replay.runs
 
     def denoisers(self) -> list[nn.Module]:
@@ -71,16 +74,22 @@ class Zoo:
     def _counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(forward)
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls += 1
+            tensors = [leaf for leaf in tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
+            self.calls.append([tensor.shape for tensor in tensors])
             return forward(*args, **kwargs)
 
         return counted
 
     def calls_of(self, run: Callable[[], Any]) -> tuple[Any, int]:
         """What a run gives, and the denoiser calls it made."""
-        before = self.calls
+        before = len(self.calls)
         result = run()
-        return result, self.calls - before
+        return result, len(self.calls) - before
+
+    def _take_calls(self) -> list[Any]:
+        """The calls since this was last asked."""
+        taken, self._taken = self._taken, len(self.calls)
+        return self.calls[taken:]
 
 
 def _wake(pipe: Any) -> None:
@@ -123,7 +132,9 @@ class Found:
 def plan_of(passed: Passed, rule: str, nodes: tuple[int, ...]) -> Plan:
     """A plan with spans as long as the rule allows."""
     spans = [min(2 + edge % 2, node) if rule == "paper" else 2 + edge % 2 for edge, node in enumerate(nodes)]
-    return Plan("zoo", Schedule(passed.sigmas), nodes, tuple(spans), rule)
+    falls = passed.sigmas[0] > passed.sigmas[-1]
+    schedule = Schedule(passed.sigmas if falls else [1 - sigma for sigma in passed.sigmas])
+    return Plan("zoo", schedule, nodes, tuple(spans), rule)
 
 
 def nodes_of(passed: Passed, rule: str) -> tuple[int, ...]:
@@ -147,7 +158,7 @@ def check(zoo: Zoo) -> Found:
     (bare, runs), _ = zoo.calls_of(lambda: zoo.replayed(Rule()))
     assert bare.isfinite().all(), "the bare pipeline gives no finite latents"
     assert torch.equal(bare, zoo.run()), "the bare pipeline is not deterministic"
-    found = Found([calls for run in runs for calls in run.calls.values()])
+    found = Found([len(calls) for run in runs for calls in run.calls.values()])
     _check_full(zoo, bare, runs)
     for rule in RULES:
         _check_rule(zoo, bare, runs, rule, found)
@@ -167,11 +178,11 @@ def refuse(zoo: Zoo) -> None:
     sigmas = passed[0].sigmas if passed else []
     falls = len(sigmas) > 1 and all(a > b for a, b in pairwise(sigmas))
     method = MeanCache(plan_of(passed[0], "release", nodes_of(passed[0], "release"))) if falls else Full()
-    before = zoo.calls
+    before = len(zoo.calls)
     try:
         zoo.attached(method)
     finally:
-        calls = zoo.calls - before
+        calls = len(zoo.calls) - before
         assert calls <= zoo.entry.calls_before, f"{calls} denoiser calls were made"
 
 
@@ -188,7 +199,8 @@ def _check_rule(zoo: Zoo, bare: Tensor, runs: list[Passed], rule: str, found: Fo
     nodes = nodes_of(runs[0], rule)
     plan = plan_of(runs[0], rule, nodes)
     (first, second), calls = zoo.calls_of(lambda: zoo.attached(MeanCache(plan)))
-    planned = sum(calls for run in runs for index, calls in run.calls.items() if index == run.first or index in nodes)
+    follow = Rule(rule, nodes, plan.spans, zoo.entry.displacement)
+    planned = sum(len(calls) for run in runs for index, calls in run.calls.items() if run.computes(index, follow))
     assert planned < sum(found.calls), "the plan skips nothing"
     assert calls == 2 * planned, f"{rule}: {calls} denoiser calls in two runs, planned were {planned} each"
     assert torch.equal(first, second), f"{rule}: two runs differ"

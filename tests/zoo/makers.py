@@ -317,7 +317,7 @@ def dream_lite_text_to_image() -> Made:
     return answering(dream_lite(DreamLitePipeline), prompts), {"prompt": "a cat", "height": 64, "width": 64}
 
 
-@entry("omnigen", "OmniGenPipeline", refused="invert_sigmas")
+@entry("omnigen", "OmniGenPipeline", displacement="velocities", tolerance=1e-5, note="its sigmas rise")
 def omnigen() -> Made:
     transformer = OmniGenTransformer2DModel(
         hidden_size=16,

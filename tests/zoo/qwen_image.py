@@ -17,6 +17,7 @@ from diffusers import (
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from tests.zoo.entries import Made, PoolingVae, StandIn, entry, euler, half_mask, nothing, photo, picture, random
 
@@ -37,7 +38,8 @@ GUIDED = PROMPT | NEGATIVE | {"true_cfg_scale": 3.0}
 SIZE = {"height": 32, "width": 32}
 IMAGE = {"image": picture(), **SIZE}
 PAINTED = {**IMAGE, "mask_image": half_mask()}
-PHOTO = {"image": photo()}
+PHOTO = {"image": photo(64)}
+SMALL = 64 * 64  # pixels: the module scales every picture to a million
 EDITOR = {"vae": PoolingVae(4), "processor": None}
 
 
@@ -104,7 +106,9 @@ def edit_inpaint() -> Made:
 
 @entry("qwen_image", "QwenImageEditPlusPipeline")
 def edit_plus() -> Made:
-    return qwen(QwenImageEditPlusPipeline, **EDITOR), GUIDED | PHOTO
+    pipeline_qwenimage_edit_plus.VAE_IMAGE_SIZE = pipeline_qwenimage_edit_plus.CONDITION_IMAGE_SIZE = SMALL
+    vae = PoolingVae(4, downsamplings=3)
+    return qwen(QwenImageEditPlusPipeline, **EDITOR | {"vae": vae}), GUIDED | PHOTO | {"height": 64, "width": 64}
 
 
 @entry("qwen_image", "QwenImageLayeredPipeline")

@@ -38,50 +38,67 @@ class Rule:
     def edge(self, index: int) -> int:
         return max(number for number, node in enumerate(self.nodes) if node <= index)
 
-    def computes(self, index: int) -> bool:
-        return self.name == "full" or index in self.nodes
-
 
 @dataclass
 class Passed:
-    """One run of one scheduler, by step of its grid; a run may start inside the grid."""
+    """One run of one scheduler, by step of its grid; a run may start inside the grid.
+
+    Attributes:
+        sigmas: the grid that was set.
+        first: the step that it started with.
+        begin: the step since which the latents have had their shape.
+        latents: before a step.
+        velocity: at a step: computed there, or estimated.
+        applied: what the solver moved with.
+        calls: of the denoiser, since the step before: the shapes of each one's inputs.
+    """
 
     sigmas: list[float]
     first: int
+    begin: int
     latents: dict[int, Tensor] = field(default_factory=dict)
-    velocity: dict[int, Tensor] = field(default_factory=dict)  # at a step: computed there, or estimated
-    applied: dict[int, Tensor] = field(default_factory=dict)  # what the solver moved with
-    calls: dict[int, int] = field(default_factory=dict)  # of the denoiser, before this step
+    velocity: dict[int, Tensor] = field(default_factory=dict)
+    applied: dict[int, Tensor] = field(default_factory=dict)
+    calls: dict[int, list[Any]] = field(default_factory=dict)
+
+    def computes(self, index: int, rule: Rule) -> bool:
+        """By plan, and where nothing can be reused: at the start, and where the denoiser's inputs change shape."""
+        if rule.name == "full" or index == self.first or index in rule.nodes:
+            return True
+        return self.calls[index][:1] != self.calls[index - 1][:1]
 
 
 class Replay:
-    """Patched into a scheduler class; ``runs`` has what passed, run by run in the order they began."""
+    """Patched into a scheduler class; ``runs`` has what passed, run by run in the order they began.
 
-    def __init__(self, rule: Rule, calls: Callable[[], int] = lambda: 0) -> None:
+    ``calls`` gives the denoiser calls since it was last asked.
+    """
+
+    def __init__(self, rule: Rule, calls: Callable[[], list[Any]]) -> None:
         self.rule = rule
         self.calls = calls
         self.runs: list[Passed] = []
         self._current: dict[int, tuple[Any, Passed]] = {}  # with the scheduler, so that its id stays its own
-        self._calls_before = 0
+        self._grids: dict[int, list[float]] = {}
 
     def begin(self, scheduler: Any) -> None:
-        """Forget the run of this scheduler: its next step begins another one."""
+        """A scheduler has set its grid: its next step begins another run."""
         self._current.pop(id(scheduler), None)
+        self._grids[id(scheduler)] = _sigmas(scheduler)
 
     def step(self, scheduler: Any, computed: Tensor, timestep: Any, latents: Tensor) -> Tensor:
         """The velocity to move with at this step."""
         index = _index(scheduler, timestep)
         if id(scheduler) not in self._current:
-            sigmas = getattr(scheduler, "sigmas", None)  # none where nobody should ask for a replay
-            run = Passed([] if sigmas is None else sigmas.tolist(), index)
+            run = Passed(self._grids.get(id(scheduler), _sigmas(scheduler)), index, index)
             self._current[id(scheduler)] = (scheduler, run)
             self.runs.append(run)
         run = self._current[id(scheduler)][1]
-        run.calls[index] = self.calls() - self._calls_before
-        self._calls_before = self.calls()
+        run.calls[index] = self.calls()
         run.latents[index] = latents.clone()
-        is_computed = index == run.first or self.rule.computes(index)
-        if is_computed:
+        if index > run.first and run.latents[index - 1].shape != latents.shape:
+            run.begin = index  # nothing behind can be compared with what comes
+        if run.computes(index, self.rule):
             run.velocity[index] = computed.clone()
             run.applied[index] = self._moves_with(run, index)
         else:
@@ -91,7 +108,7 @@ class Replay:
 
     def _span(self, run: Passed, index: int) -> int:
         """K at this step, or as many steps as there are behind it."""
-        return min(self.rule.spans[self.rule.edge(index)], index - run.first)
+        return min(self.rule.spans[self.rule.edge(index)], index - run.begin)
 
     def _moves_with(self, run: Passed, index: int) -> Tensor:
         """At a computed step: its velocity, but rule ``paper`` corrects it for the whole edge."""
@@ -119,6 +136,12 @@ class Replay:
             mean = _mean_applied(run, start, index)
         jvp = (mean - run.velocity[start]) / _time(run, start, index)
         return before + _time(run, index, index + 1) * jvp
+
+
+def _sigmas(scheduler: Any) -> list[float]:
+    """The grid of a scheduler, empty where it has none, which nobody can replay."""
+    sigmas = getattr(scheduler, "sigmas", None)
+    return [] if sigmas is None else [float(sigma) for sigma in sigmas]
 
 
 def _time(run: Passed, start: int, end: int) -> float:
@@ -152,8 +175,8 @@ def replayed(scheduler: Any, replay: Replay) -> Iterator[Replay]:
 
     @wraps(original_set)
     def set_timesteps(self: Any, *args: Any, **kwargs: Any) -> Any:
+        original_set(self, *args, **kwargs)
         replay.begin(self)
-        return original_set(self, *args, **kwargs)
 
     with patch.object(kind, "step", step), patch.object(kind, "set_timesteps", set_timesteps):
         yield replay

@@ -39,7 +39,7 @@ def stochastic() -> Made:
     return flux.flux(FluxPipeline, scheduler=euler(stochastic_sampling=True)), flux.PROMPT | flux.SIZE
 
 
-@entry("schedulers", "FlowMatchEuler, invert_sigmas", refused="invert_sigmas")
+@entry("schedulers", "FlowMatchEuler, invert_sigmas", displacement="velocities", tolerance=1e-5)
 def inverted() -> Made:
     return with_scheduler(euler(invert_sigmas=True))
 
@@ -69,7 +69,7 @@ def unipc_epsilon() -> Made:
     return with_scheduler(UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0))
 
 
-@entry("schedulers", "DEISMultistep, flow_prediction")
+@entry("schedulers", "DEISMultistep, flow_prediction", refused="last two noise levels are equal")
 def deis() -> Made:
     return with_scheduler(DEISMultistepScheduler(**FLOW))
 

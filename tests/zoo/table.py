@@ -12,7 +12,7 @@ PATH = Path(__file__).parents[2] / "docs" / "pipelines.md"
 HEAD = """\
 # Which of diffusers' flow pipelines can be accelerated
 
-Written by `python -m tests.zoo.table` from tiny random pipelines (`tests/zoo`); `tests/zoo/test_zoo.py` checks every row.
+Written by `python -m tests.zoo.table` from tiny random pipelines (`tests/zoo`); `tests/zoo/test_zoo.py` checks each.
 
 **works**: with every step computed (method `full`, and MeanCache with all steps as nodes, each rule) the latents are
 those of the bare pipeline bit for bit; with every second step skipped the denoiser is called as often as planned, two
