@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from meancache.artifacts import (
     SampleStore,
@@ -160,7 +161,7 @@ def call_pipeline(
             generator=[torch.Generator().manual_seed(sample.noise_seed) for sample in batch],
             num_inference_steps=num_steps(config),
             output_type=output_type,
-            **_for_each_prompt(model_of(config).call, len(batch)),
+            **call_arguments(model_of(config).call, len(batch)),
         )
         ended = now(session.device)
     clock = session.run
@@ -173,10 +174,20 @@ def call_pipeline(
     return output.images if config.model.fps is None else output.frames, session, seconds
 
 
-def _for_each_prompt(call: Mapping[str, Any], num_prompts: int) -> dict[str, Any]:
-    """The arguments of a call with so many prompts: not every pipeline repeats a negative prompt by itself."""
-    negative = call.get("negative_prompt")
-    return {**call} if negative is None else {**call, "negative_prompt": [negative] * num_prompts}
+def call_arguments(call: Mapping[str, Any], num_prompts: int) -> dict[str, Any]:
+    """The arguments of a call with so many prompts: not every pipeline repeats a negative prompt by itself.
+
+    Raises:
+        ValueError: the pipeline takes a picture, and there is none.
+    """
+    arguments = dict(call)
+    if call.get("negative_prompt") is not None:
+        arguments["negative_prompt"] = [call["negative_prompt"]] * num_prompts
+    if "image" in call:
+        if call["image"] is None or not Path(call["image"]).is_file():
+            raise ValueError(f"this model starts from a picture: model.call.image is no file, got {call['image']!r}")
+        arguments["image"] = Image.open(call["image"]).convert("RGB")
+    return arguments
 
 
 def flops_of(config: RunConfig, pipe: Any, session: Session) -> dict[str, float | None] | None:

@@ -2,13 +2,16 @@
 
 from inspect import Parameter, signature
 
+import diffusers
 import pytest
 import yaml
 from hydra.errors import ConfigCompositionException
 from hydra.utils import get_object
+from PIL import Image
 
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
+from experiments.generate import call_arguments
 from experiments.plan import build_method, plan_request
 from experiments.tabulate import paper_values
 from hydra_plugins.row_sweeper import expand
@@ -22,6 +25,7 @@ NEEDED = {
 }
 FILES = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "preset" and path.stem != "base"]
 CHOICES = [f"{path.parent.name}={path.stem}" for path in FILES]
+MODELS = [path.stem for path in FILES if path.parent.name == "model"]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAPERS = [name for name in EXPERIMENTS if "\npaper: " in (CONF / "experiment" / f"{name}.yaml").read_text()]
 PRESETS = [path.stem for path in sorted((CONF / "preset").glob("*.yaml")) if "-ratios" not in path.stem]
@@ -35,6 +39,12 @@ def test_every_yaml_composes_and_says_how_it_is_used(choice):
     assert config.resolved["label"]
     head = (CONF / group / f"{name}.yaml").read_text().splitlines()[:2]
     assert any(line.startswith("# python run.py") and choice in line for line in head)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_names_a_pipeline_of_diffusers_and_arguments_that_it_takes(name):
+    model = compose_config([f"model={name}"]).model
+    assert model.call.keys() <= signature(getattr(diffusers, model.pipeline).__call__).parameters.keys()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -185,6 +195,18 @@ def test_unknown_keys_name_the_nearest(overrides, message):
     with pytest.raises(ConfigCompositionException) as caught:
         compose_raw(overrides)
     assert message in one_line(caught.value, overrides)
+
+
+def test_a_picture_to_start_from_is_read_and_negative_prompts_are_repeated(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "first.png")
+    arguments = call_arguments({"image": str(tmp_path / "first.png"), "negative_prompt": "-"}, 2)
+    assert (arguments["image"].size, arguments["image"].mode, arguments["negative_prompt"]) == (
+        (8, 8),
+        "RGB",
+        ["-"] * 2,
+    )
+    with pytest.raises(ValueError, match="model.call.image is no file, got None"):
+        call_arguments(compose_config(["model=wan_i2v"]).model.call, 1)
 
 
 def test_a_defect_of_ours_keeps_its_traceback():

@@ -204,7 +204,7 @@ def _check_rule(zoo: Zoo, bare: Tensor, runs: list[Passed], rule: str, found: Fo
     assert planned < sum(found.calls), "the plan skips nothing"
     assert calls == 2 * planned, f"{rule}: {calls} denoiser calls in two runs, planned were {planned} each"
     assert torch.equal(first, second), f"{rule}: two runs differ"
-    expected = zoo.replayed(Rule(rule, nodes, plan.spans, zoo.entry.displacement))[0]
+    expected = zoo.replayed(follow)[0]
     found.deviations[rule] = deviation(first, expected)
     found.effects[rule] = deviation(expected, bare)
     assert found.effects[rule] > 1e-4, f"{rule}: skipping has no effect, so nothing is shown"
