@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from inspect import signature
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -202,8 +202,8 @@ def _hand_over(settings: dict[str, Any], method: dict[str, Any]) -> None:
 
 def _arguments(node: dict[str, Any]) -> Collection[str]:
     try:
-        return signature(get_object(node["_target_"])).parameters
-    except (KeyError, ImportError) as error:
+        return signature(resolve_name(node["_target_"])).parameters
+    except (KeyError, ImportError, AttributeError) as error:
         raise ValueError(f"method: its _target_ cannot be found: {error}") from error
 
 

@@ -11,11 +11,9 @@ them too; the attribute that changes and the direction of motion are left out. `
 import logging
 import os
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
 
-from meancache.artifacts import checksum, make_folder, write_atomic
+from meancache.artifacts import checksum, make_folder
 
 log = logging.getLogger(__name__)
 
@@ -108,25 +106,25 @@ def open_suite(name: str, *, download: bool = False) -> list[tuple[Path, str]]:
             f"from {suite.home} into {folder}"
         )
     for file in missing:
-        data = _fetch(f"{suite.home}/{file.name}", f"or put a copy into {folder}")
-        _check(data, file, f"{suite.home}/{file.name} gave other bytes than expected: nothing was kept")
-        write_atomic(make_folder(folder) / file.name, data)
-        log.info("fetched %s", folder / file.name)
+        _fetch(f"{suite.home}/{file.name}", file, make_folder(folder))
     for file in suite.files:
         path = folder / file.name
-        _check(path.read_bytes(), file, f"{path} is not the file that {suite.home} holds: delete it and fetch it anew")
+        if (found := checksum(path.read_bytes())) != file.sha256:
+            raise ValueError(
+                f"{path} is not the file that {suite.home} holds: delete it and fetch it anew (SHA-256 {found}, not "
+                f"{file.sha256})"
+            )
     return [(folder / file.name, file.category) for file in suite.files]
 
 
-def _fetch(address: str, remedy: str) -> bytes:
+def _fetch(address: str, file: SuiteFile, folder: Path) -> None:
+    import pooch  # whoever fetches nothing can do without
+
+    pooch.get_logger().setLevel("WARNING")
     try:
-        with urlopen(address, timeout=60) as response:
-            data: bytes = response.read()
-            return data
-    except (OSError, HTTPException) as error:
-        raise ValueError(f"cannot fetch {address} ({error}): try again, {remedy}") from error
-
-
-def _check(data: bytes, file: SuiteFile, complaint: str) -> None:
-    if checksum(data) != file.sha256:
-        raise ValueError(f"{complaint} (SHA-256 {checksum(data)}, not {file.sha256})")
+        pooch.retrieve(address, f"sha256:{file.sha256}", file.name, folder, downloader=pooch.HTTPDownloader(timeout=60))
+    except OSError as error:
+        raise ValueError(f"cannot fetch {address} ({error}): try again, or put a copy into {folder}") from error
+    except ValueError as error:
+        raise ValueError(f"{address} gave other bytes than expected: nothing was kept ({error})") from error
+    log.info("fetched %s", folder / file.name)

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from eval.rows import row_from_run
+from experiments import fit
 from experiments.calibrate import calibration_folder, load_map
 from experiments.compose import compose_config, compose_raw
 from experiments.match import with_matched_threshold
@@ -143,13 +144,26 @@ def test_constants_of_a_model_are_measured_once_and_by_shards(output, tmp_path, 
     assert not list(tmp_path.iterdir())
     run(output, *settings, "shard.count=2", "shard.index=1")
     coefficients = yaml.safe_load((tmp_path / "tiny_flux-teacache.yaml").read_text())["coefficients"]
-    ratios = yaml.safe_load((tmp_path / "tiny_flux-magcache.yaml").read_text())["ratios"]
+    ratios = yaml.safe_load((tmp_path / "tiny_flux-ratios.yaml").read_text())["ratios"]
     assert len(coefficients) == 5
     assert len(ratios) == 8
     assert all(0.5 < ratio < 2 for ratio in ratios)
     with caplog.at_level("INFO"):
         run(output, *settings)
     assert caplog.text.count("reused") == 1
+
+
+def test_a_fit_keeps_settings_and_makes_the_presets_of_a_new_model(output, tmp_path, monkeypatch):
+    (tmp_path / "tiny_flux-teacache.yaml").write_text("threshold: 0.3\ncoefficients: [1, 2, 3, 4, 5]\n")
+    monkeypatch.setattr(fit, "PRESETS", tmp_path)
+    run(output, "stage=fit")
+    paths = list(tmp_path.glob("*.yaml"))
+    written = {path.stem: yaml.safe_load(path.read_text()) for path in paths}
+    assert written["tiny_flux-teacache"]["threshold"] == 0.3
+    assert written["tiny_flux-teacache"]["coefficients"] != [1, 2, 3, 4, 5]
+    presets = ("tiny_flux-magcache", "tiny_flux-diffusers_magcache")
+    assert [written[preset] for preset in presets] == [{"defaults": ["tiny_flux-ratios"]}] * 2
+    assert all(path.read_text().startswith("# @package _global_\n# ") for path in paths)
 
 
 def test_a_threshold_is_searched_for_the_asked_number_of_steps(output, caplog):
