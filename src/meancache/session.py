@@ -103,7 +103,7 @@ class Session:
             run.computing = run.index == 0 or placeholder is None or self._decides(run)
         if not run.computing and placeholder is not None:
             return placeholder
-        run.open_call(name, shapes, partial(described, original, args, kwargs))
+        run.open_call(name, shapes, partial(described, denoiser, args, kwargs))
         run.whole = run.is_first or self._is_full(run, name)
         output = original(*args, **kwargs)
         self._book_call(run, denoiser)

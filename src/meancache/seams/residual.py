@@ -87,7 +87,9 @@ class ResidualSeam:
         call = self._call
         if position == 0 and call is None:
             modulated = partial(self._modulated_input, block, args, kwargs)
-            call = _Call(streams, modulated, argument(self.adapter.time, args, kwargs))
+            is_first_list = self.key[1] == self.adapter.stacks[0].name  # the adapter tells of the denoiser's block 0
+            time = argument(self.adapter.time, args, kwargs) if is_first_list else None
+            call = _Call(streams, modulated, time)
         if call is None or call.passed != position:
             raise RuntimeError(
                 "the denoiser leaves out blocks itself, as skip-layer guidance does: methods that skip blocks cannot "
