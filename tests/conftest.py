@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.pipelines import FAMILIES, RandomPipeline, random_pipeline_of
+from tests.pipelines import FAMILIES, FIRST, RandomPipeline, random_pipeline_of
 
 torch.set_num_threads(1)
 
@@ -26,7 +26,13 @@ def random_qwen() -> RandomPipeline:
     return random_pipeline_of("qwen_image")
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+@pytest.fixture(scope="session", params=FIRST)
 def random_pipeline(request: pytest.FixtureRequest) -> RandomPipeline:
+    """Each of the model families on which every method is tried, in turn."""
+    return random_pipeline_of(request.param)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def any_pipeline(request: pytest.FixtureRequest) -> RandomPipeline:
     """Each model family in turn."""
     return random_pipeline_of(request.param)

@@ -85,7 +85,7 @@ def first_calls(pipe: Any, inputs: Mapping[str, Any]) -> list[Arguments]:
 
     @wraps(forward)
     def note(*args: Any, **kwargs: Any) -> tuple[Tensor]:
-        calls.append(described(forward, args, kwargs))
+        calls.append(described(denoiser, args, kwargs))
         return (torch.empty_like(calls[-1]["hidden_states"]),)  # a velocity; of these models it has the same shape
 
     with without_data(pipe), override(denoiser, "forward", note):

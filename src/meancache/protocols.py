@@ -101,7 +101,7 @@ class Probe(NamedTuple):
         entry: streams that entered the blocks.
         here: streams after the ``probe_depth`` blocks that always run; ``entry`` itself if that is 0.
         modulated_input: computes the modulated input of block 0, (B, S, D).
-        time: time embedding that block 0 is given, (B, ...).
+        time: time embedding that block 0 is given, (B, ...); None in lists after the first that decide for themselves.
     """
 
     entry: Streams

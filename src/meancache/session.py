@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 from meancache.flops.call import described
 from meancache.intruders import check_is_free
 from meancache.method import Full
-from meancache.models.adapter import ModelAdapter, unwrapped
+from meancache.models.adapter import ModelAdapter
 from meancache.protocols import (
     ExternalMethod,
     FeatureMethod,
@@ -103,8 +103,7 @@ class Session:
             run.computing = run.index == 0 or placeholder is None or self._decides(run)
         if not run.computing and placeholder is not None:
             return placeholder
-        forward = type(unwrapped(denoiser)).forward.__get__(denoiser)  # whatever stands before it here
-        run.open_call(name, shapes, partial(described, forward, args, kwargs))
+        run.open_call(name, shapes, partial(described, denoiser, args, kwargs))
         run.whole = run.is_first or self._is_full(run, name)
         output = original(*args, **kwargs)
         self._book_call(run, denoiser)

@@ -52,55 +52,55 @@ def test_every_family_has_a_tiny_pipeline():
     }
 
 
-def test_block_lists_are_module_lists_of_the_denoiser(random_pipeline):
-    adapter, transformer = adapter_for(random_pipeline.pipe), random_pipeline.pipe.transformer
+def test_block_lists_are_module_lists_of_the_denoiser(any_pipeline):
+    adapter, transformer = adapter_for(any_pipeline.pipe), any_pipeline.pipe.transformer
     assert [stack.name for stack in adapter.stacks] == STACKS[adapter.name]
     assert adapter.denoisers == ("transformer",)
     assert all(isinstance(getattr(transformer, name), nn.ModuleList) for name in STACKS[adapter.name])
 
 
-def test_blocks_run_once_a_call_in_the_adapters_order(random_pipeline):
-    blocks, order = [block for _, block in blocks_of(random_pipeline)], []
+def test_blocks_run_once_a_call_in_the_adapters_order(any_pipeline):
+    blocks, order = [block for _, block in blocks_of(any_pipeline)], []
     hooks = [
         block.register_forward_hook(lambda *_, position=position: order.append(position))
         for position, block in enumerate(blocks)
     ]
-    random_pipeline.run(num_steps=2)
+    any_pipeline.run(num_steps=2)
     for hook in hooks:
         hook.remove()
-    num_calls = 2 * random_pipeline.family.num_branches
+    num_calls = 2 * any_pipeline.family.num_branches
     assert order == list(range(len(blocks))) * num_calls
 
 
-def test_denoiser_calls_a_step(random_pipeline):
-    _, session = attached(random_pipeline, Full(), num_steps=3)
-    assert session.run.num_branches == random_pipeline.family.num_branches
+def test_denoiser_calls_a_step(any_pipeline):
+    _, session = attached(any_pipeline, Full(), num_steps=3)
+    assert session.run.num_branches == any_pipeline.family.num_branches
     assert session.run.ledger.denoiser_calls == session.run.ledger.full_calls == 3 * session.run.num_branches
     assert session.run.nfe == 3
 
 
-def test_block_arguments_are_where_the_adapter_says(random_pipeline):
-    for position, (stack, block) in enumerate(blocks_of(random_pipeline)):
+def test_block_arguments_are_where_the_adapter_says(any_pipeline):
+    for position, (stack, block) in enumerate(blocks_of(any_pipeline)):
         parameters = list(inspect.signature(block.forward).parameters)
-        time = adapter_for(random_pipeline.pipe).time if position == 0 else None
+        time = adapter_for(any_pipeline.pipe).time if position == 0 else None
         wanted: list[Argument | None] = [stack.hidden, stack.encoder, time]
         for which in filter(None, wanted):
             assert parameters[which[1]] == which[0], f"{type(block).__name__}{parameters}"
 
 
-def test_text_is_where_the_adapter_says(random_pipeline):
-    transformer, adapter = random_pipeline.pipe.transformer, adapter_for(random_pipeline.pipe)
-    args, kwargs, _ = record(random_pipeline, transformer)[0]
+def test_text_is_where_the_adapter_says(any_pipeline):
+    transformer, adapter = any_pipeline.pipe.transformer, adapter_for(any_pipeline.pipe)
+    args, kwargs, _ = record(any_pipeline, transformer)[0]
     arguments = inspect.signature(transformer.forward).bind(*args, **kwargs).arguments
-    assert [prompt.shape for prompt in arguments[adapter.text]] == [(5, 24)] * random_pipeline.family.num_prompts
-    assert adapter.text_tokens(arguments) == [5] * random_pipeline.family.num_prompts
+    assert [prompt.shape for prompt in arguments[adapter.text]] == [(5, 24)] * any_pipeline.family.num_prompts
+    assert adapter.text_tokens(arguments) == [5] * any_pipeline.family.num_prompts
 
 
-def test_streams_are_read_unpacked_and_packed(random_pipeline):
+def test_streams_are_read_unpacked_and_packed(any_pipeline):
     """The hidden stream has the image tokens, before a block and after it, and pack undoes unpack."""
-    family = random_pipeline.family
-    for stack, block in blocks_of(random_pipeline):
-        args, kwargs, output = record(random_pipeline, block)[0]
+    family = any_pipeline.family
+    for stack, block in blocks_of(any_pipeline):
+        args, kwargs, output = record(any_pipeline, block)[0]
         before, after = stack.read(args, kwargs, family.num_text), stack.unpack(output, family.num_text)
         assert before.hidden.shape == after.hidden.shape == (len(after.hidden), family.tokens, 32)
         if family.num_text:
@@ -112,49 +112,49 @@ def test_streams_are_read_unpacked_and_packed(random_pipeline):
             assert ours is theirs or torch.equal(ours, theirs)
 
 
-def test_a_block_that_does_nothing_hands_its_streams_on(random_pipeline):
-    num_text = random_pipeline.family.num_text
-    for stack, block in blocks_of(random_pipeline):
-        args, kwargs, _ = record(random_pipeline, block)[0]
+def test_a_block_that_does_nothing_hands_its_streams_on(any_pipeline):
+    num_text = any_pipeline.family.num_text
+    for stack, block in blocks_of(any_pipeline):
+        args, kwargs, _ = record(any_pipeline, block)[0]
         given, handed = stack.read(args, kwargs, num_text), stack.unpack(stack.hand_on(*args, **kwargs), num_text)
         assert torch.equal(given.hidden, handed.hidden)
         assert (given.encoder is None and handed.encoder is None) or torch.equal(given.encoder, handed.encoder)
 
 
-def test_streams_connect_the_blocks(random_pipeline):
+def test_streams_connect_the_blocks(any_pipeline):
     """What one block gives is what the next one gets, so a residual may be added anywhere."""
-    blocks = blocks_of(random_pipeline)
-    recorded = [(stack, *record(random_pipeline, block)[0]) for stack, block in blocks]
+    blocks = blocks_of(any_pipeline)
+    recorded = [(stack, *record(any_pipeline, block)[0]) for stack, block in blocks]
     for (stack, _, _, output), (following, args, kwargs, _) in pairwise(recorded):
-        num_text = random_pipeline.family.num_text
+        num_text = any_pipeline.family.num_text
         given, taken = stack.unpack(output, num_text), following.read(args, kwargs, num_text)
         assert torch.equal(given.hidden, taken.hidden)
         assert given.encoder is None or torch.equal(given.encoder, taken.encoder)
 
 
-def test_feature_modules_run_once_a_block_call(random_pipeline):
+def test_feature_modules_run_once_a_block_call(any_pipeline):
     runs: Counter[str] = Counter()
     hooks, names = [], []
-    for position, (stack, block) in enumerate(blocks_of(random_pipeline)):
+    for position, (stack, block) in enumerate(blocks_of(any_pipeline)):
         for name in stack.features:
             key = f"{stack.name}.{position}.{name}"
             names.append(key)
             count = lambda *_, key=key: runs.update([key])  # noqa: E731
             hooks.append(block.get_submodule(name).register_forward_hook(count))
-    random_pipeline.run(num_steps=2)
+    any_pipeline.run(num_steps=2)
     for hook in hooks:
         hook.remove()
-    calls = 2 * random_pipeline.family.num_branches
+    calls = 2 * any_pipeline.family.num_branches
     assert names
     assert runs == dict.fromkeys(names, calls)
 
 
-def test_features_give_tokens_of_the_streams_they_belong_to(random_pipeline):
+def test_features_give_tokens_of_the_streams_they_belong_to(any_pipeline):
     """Joint attention gives (image, text); in a fused block all tokens come as one, or HunyuanVideo's in two."""
-    tokens, num_text = random_pipeline.family.tokens, random_pipeline.family.num_text
-    for stack, block in blocks_of(random_pipeline):
+    tokens, num_text = any_pipeline.family.tokens, any_pipeline.family.num_text
+    for stack, block in blocks_of(any_pipeline):
         for name, kind in stack.features.items():
-            *_, output = record(random_pipeline, block.get_submodule(name))[0]
+            *_, output = record(any_pipeline, block.get_submodule(name))[0]
             lengths = [part.shape[1] for part in _flat(output)]
             if kind.startswith("context_"):
                 assert lengths == [num_text], name
@@ -166,27 +166,27 @@ def test_features_give_tokens_of_the_streams_they_belong_to(random_pipeline):
                 assert lengths == [tokens], name
 
 
-def test_a_blocks_query_runs_once_a_call(random_pipeline):
-    for stack, block in blocks_of(random_pipeline):
-        calls = record(random_pipeline, block.get_submodule(stack.query))
-        assert len(calls) == 2 * random_pipeline.family.num_branches
+def test_a_blocks_query_runs_once_a_call(any_pipeline):
+    for stack, block in blocks_of(any_pipeline):
+        calls = record(any_pipeline, block.get_submodule(stack.query))
+        assert len(calls) == 2 * any_pipeline.family.num_branches
 
 
-def test_modulated_input_is_what_the_block_feeds_its_attention(random_pipeline):
-    adapter = adapter_for(random_pipeline.pipe)
-    stack, block = blocks_of(random_pipeline)[0]
+def test_modulated_input_is_what_the_block_feeds_its_attention(any_pipeline):
+    adapter = adapter_for(any_pipeline.pipe)
+    stack, block = blocks_of(any_pipeline)[0]
     attention = next(name for name, kind in stack.features.items() if kind == "attention")
-    fed = record(random_pipeline, block.get_submodule(attention), num_steps=3)
-    for (args, kwargs, _), (block_args, block_kwargs, _) in zip(fed, record(random_pipeline, block, 3), strict=True):
+    fed = record(any_pipeline, block.get_submodule(attention), num_steps=3)
+    for (args, kwargs, _), (block_args, block_kwargs, _) in zip(fed, record(any_pipeline, block, 3), strict=True):
         with torch.no_grad():
             modulated = adapter.modulated_input(block, block_args, block_kwargs)
         assert torch.equal(modulated, argument(("hidden_states", 0), args, kwargs))
 
 
-def test_time_is_common_to_all_samples_and_steps_on(random_pipeline):
+def test_time_is_common_to_all_samples_and_steps_on(any_pipeline):
     """It is the same for both prompts of guidance, and another at every step."""
-    adapter = adapter_for(random_pipeline.pipe)
-    calls = record(random_pipeline, blocks_of(random_pipeline)[0][1], num_steps=2)
+    adapter = adapter_for(any_pipeline.pipe)
+    calls = record(any_pipeline, blocks_of(any_pipeline)[0][1], num_steps=2)
     first, *_, last = [argument(adapter.time, args, kwargs) for args, kwargs, _ in calls]
     assert all(torch.equal(row, first[0]) for row in first)
     assert not torch.equal(first, last)

@@ -27,12 +27,12 @@ from meancache.flops import (
     pipeline_constant,
     pipeline_costs,
 )
-from meancache.flops.call import Arguments
+from meancache.flops.call import Arguments, described
 from meancache.method import Full
 from meancache.models import adapter_for
 from meancache.models.adapter import Stack
 from meancache.session import Session, attach
-from tests.pipelines import FAMILIES, RandomPipeline, attached, random_pipeline_of
+from tests.pipelines import FAMILIES, RandomPipeline, attached, random_pipeline_of, two_expert_wan
 
 TINY_FLUX = Path(__file__).parents[2] / "assets/tiny_flux"
 STEPS = 6
@@ -147,6 +147,25 @@ def test_what_has_no_price_is_an_error(random_flux):
     unread = replace(adapter_for(random_flux.pipe), stacks=(Stack("layers"),))
     with pytest.raises(ValueError, match=r"has no blocks \['layers'\]"):
         call_costs(random_flux.pipe.transformer, unread, {})
+
+
+def test_a_call_is_described_by_the_names_of_the_denoisers_class(random_flux, monkeypatch):
+    transformer, text = random_flux.pipe.transformer, torch.zeros(1, 5, 24)
+    monkeypatch.setattr(transformer, "forward", lambda *args, **kwargs: None, raising=False)
+    for denoiser in (transformer, torch.compile(transformer)):
+        arguments = described(denoiser, (torch.zeros(1, 16, 16),), {"encoder_hidden_states": text})
+        assert {name: tuple(value.shape) for name, value in arguments.items()} == {
+            "hidden_states": (1, 16, 16),
+            "encoder_hidden_states": (1, 5, 24),
+        }
+        assert all(value.is_meta for value in arguments.values())
+
+
+def test_experts_that_lie_in_different_folders_are_priced(monkeypatch):
+    pipe = two_expert_wan(0.8).pipe
+    config = dict(pipe.transformer_2.config) | {"_name_or_path": "elsewhere"}
+    monkeypatch.setattr(pipe.transformer_2, "_internal_dict", type(pipe.transformer_2.config)(config))
+    assert branch_costs(pipe, adapter_for(pipe), []) == ()
 
 
 def test_experts_that_differ_are_not_priced(random_flux, monkeypatch):

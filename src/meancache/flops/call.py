@@ -5,7 +5,7 @@ input on: a model of 60 blocks costs two block calls.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -62,10 +62,14 @@ class _Seen:
         return x.shape[1]
 
 
-def described(forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-    """A call's arguments by name, with tensors of the same shape and dtype that have no data."""
-    bound = dict(signature(forward).bind(*args, **kwargs).arguments)
-    arguments: Arguments = tree_map(_without_data, bound)
+def described(denoiser: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    """A denoiser call's arguments by name, with tensors of the same shape and dtype that have no data.
+
+    Names are those of its class: on the instance torch.compile and other libraries may have put what names none.
+    """
+    (own, _), *given = signature(type(unwrapped(denoiser)).forward).bind(denoiser, *args, **kwargs).arguments.items()
+    assert own == "self"
+    arguments: Arguments = tree_map(_without_data, dict(given))
     return arguments
 
 

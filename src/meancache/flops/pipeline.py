@@ -65,9 +65,14 @@ def branch_costs(pipe: Any, adapter: ModelAdapter, arguments: Sequence[Arguments
         ValueError: a call that cannot be made without data, or experts that differ.
     """
     denoisers = [unwrapped(getattr(pipe, name)) for name in adapter.denoisers]
-    if any(other.config != denoisers[0].config for other in denoisers):
+    if any(_architecture(other) != _architecture(denoisers[0]) for other in denoisers):
         raise ValueError(f"the denoisers of {type(pipe).__name__} differ, and their steps are not told apart")
     return tuple(call_costs(denoisers[0], adapter, call) for call in arguments)
+
+
+def _architecture(denoiser: Any) -> dict[str, Any]:
+    """The config of a denoiser, but for where it was loaded from."""
+    return {key: value for key, value in denoiser.config.items() if not key.startswith("_")}
 
 
 def pipeline_costs(

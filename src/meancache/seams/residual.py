@@ -4,14 +4,14 @@ Every block's forward is overridden on the instance. A skipped block hands its i
 what the method predicts.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 
 from torch import nn
 
-from meancache.models.adapter import ModelAdapter, Stack
+from meancache.models.adapter import ModelAdapter, Stack, argument
 from meancache.protocols import Probe, ResidualMethod, Streams
 from meancache.run import Run
 from meancache.seams.overrides import Override, entry_of
@@ -87,7 +87,9 @@ class ResidualSeam:
         call = self._call
         if position == 0 and call is None:
             modulated = partial(self._modulated_input, block, args, kwargs)
-            call = _Call(streams, modulated, self._time(args, kwargs))
+            is_first_list = self.key[1] == self.adapter.stacks[0].name  # the adapter tells of the denoiser's block 0
+            time = argument(self.adapter.time, args, kwargs) if is_first_list else None
+            call = _Call(streams, modulated, time)
         if call is None or call.passed != position:
             raise RuntimeError(
                 "the denoiser leaves out blocks itself, as skip-layer guidance does: methods that skip blocks cannot "
@@ -117,11 +119,6 @@ class ResidualSeam:
         run = self.current()
         self.method.observe(run.step, self._state(), call.probe, out)
         run.ledger.full_calls += self.share * run.whole
-
-    def _time(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The time embedding of the call; a list that decides for itself may take another than the first."""
-        name, position = self.adapter.time
-        return kwargs.get(name, args[position] if position < len(args) else None)
 
     def _num_text(self) -> int:
         """Text tokens in the denoiser call in progress."""
