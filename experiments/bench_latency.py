@@ -28,7 +28,7 @@ from experiments.errors import run_program
 from experiments.full_size.bench_rows import rows_of
 from experiments.full_size.cache_rows import evenly
 from experiments.full_size.random_weights import random_pipeline
-from experiments.plan import build_method, plan_request
+from experiments.job import Job
 from meancache.adapters import adapter_for
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig
@@ -74,9 +74,10 @@ def time_method(config: RunConfig, pipe: Any, inputs: dict[str, Any], schedule: 
 
 
 def _method(config: RunConfig, schedule: Schedule) -> Method:
-    request = plan_request(config)
+    job = Job(config)
+    request = job.plan_request
     if not isinstance(request, PlanRequest):
-        return build_method(config, request)[0]
+        return job.method
     return evenly(config.model.name, schedule, request.budget)
 
 

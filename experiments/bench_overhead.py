@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.compose import compose_config
-from experiments.plan import build_method
+from experiments.job import Job
 from meancache.adapters import adapter_for
 from meancache.config import RunConfig
 from meancache.method import Full, MeanCache
@@ -78,7 +78,7 @@ def methods(config: RunConfig, schedule: Schedule, overrides: list[str]) -> dict
     }
     for line in METHODS:
         row = compose_config([*overrides, *line.split()])
-        found[str(row.label)] = build_method(row, None)[0]
+        found[str(row.label)] = Job(row).method
     return found
 
 

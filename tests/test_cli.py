@@ -48,7 +48,7 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 def test_the_other_jobs_of_a_sweep_go_on(tmp_path):
     """Job 0 is wrong, job 1 is right: it is done and tabled all the same, and the exit code tells of job 0."""
-    small = ["model.num_steps=4", "prompts.limit=1", "runtime.warmup=0", "metrics.names=[psnr]", f"output={tmp_path}"]
+    small = ["model.num_steps=4", "prompts.limit=1", "timing.pairs=0", "metrics.names=[psnr]", f"output={tmp_path}"]
     done = run("-m", "method=fewer_steps", "num_steps=0,2", *small)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: job 0: method: num_steps must be a whole number >= 1, got 0"

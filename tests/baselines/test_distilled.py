@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from baselines.distilled import Distilled
 from safetensors.torch import load_file, save_file
 
-from baselines.distilled import Distilled
 from experiments.compose import compose_config
 from experiments.generate import model_identity, model_of
 from experiments.stages import run_stages

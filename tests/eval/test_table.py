@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from eval.rows import Row, row_from_run
+from eval.row import Row, row_from_run
 from eval.table import Table
 from experiments.evaluate import evaluate
 
@@ -30,7 +30,7 @@ def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
     assert cells["Original, 50 steps"][-2:] == ["-", "-"]
     assert cells["MeanCache (B=10)"][-2:] == ["**30.000**", "0.900"]
     assert cells["Fewer steps [10]"][-2:] == ["25.000", "**0.950**"]
-    assert cells["MeanCache (B=10)"][1:8] == ["12", "10", "10", "0.500", "0.600", "4.00x", "101"]
+    assert cells["MeanCache (B=10)"][1:10] == ["12", "10", "10", "0.500", "0.600", "4.00x", "n/a", "n/a", "101"]
     assert cells["Fewer steps [10]"][1:3] == ["n/a", "n/a"]
 
 
@@ -75,11 +75,11 @@ def test_a_missing_score_is_an_error_not_an_empty_cell():
         Table(())
 
 
-def test_scorers_are_named_and_must_agree():
-    scored = replace(FAST, scorers={"psnr": "scorer 1"})
+def test_provenance_is_named_and_must_agree():
+    scored = replace(FAST, provenance={"psnr": "scorer 1"})
     assert "PSNR: scorer 1" in Table((scored, FEWER)).to_markdown()
     with pytest.raises(ValueError, match="psnr was computed by scorer 1 and by scorer 2"):
-        Table((scored, replace(FEWER, scorers={"psnr": "scorer 2"})))
+        Table((scored, replace(FEWER, provenance={"psnr": "scorer 2"})))
 
 
 def test_the_terminal_shows_labels_as_they_are_and_the_best_in_bold():
@@ -111,8 +111,8 @@ def runs(write_run, pictures, add_noise):
     """A reference and an evaluated run with one identical picture."""
     images = add_noise(pictures, 0.1)
     images[0] = pictures[0]
-    reference = write_run("reference", pictures, nfe=50, denoise=1.0)
-    run = write_run("run", images, denoise=0.25, label="MeanCache (B=10)", batch_size=2, device="another processor")
+    reference = write_run("reference", pictures, nfe=50)
+    run = write_run("run", images, label="MeanCache (B=10)", batch_size=2, device="another processor")
     evaluate(run, reference, ["psnr", "ssim"])
     return run, reference
 
@@ -137,17 +137,17 @@ def test_a_row_of_a_run_that_is_not_evaluated_is_refused(runs, write_run, pictur
         row_from_run(write_run("new", pictures), reference)
     with pytest.raises(ValueError, match=r"against reference .*stage=evaluate"):
         row_from_run(run, write_run("other", pictures))
-    with (run / "records.jsonl").open("a") as file:
-        file.write((run / "records.jsonl").read_text().splitlines()[0].replace('"seed": 3', '"seed": 4') + "\n")
+    with (run.path / "records.jsonl").open("a") as file:
+        file.write((run.path / "records.jsonl").read_text().splitlines()[0].replace('"seed": 3', '"seed": 4') + "\n")
     with pytest.raises(ValueError, match="other records"):
         row_from_run(run, reference)
 
 
 def test_a_row_of_an_unfinished_or_nameless_run_is_refused(runs):
     run, reference = runs
-    (run / "config.yaml").write_text("label: x\n")
+    (run.path / "config.yaml").write_text("label: x\n")
     with pytest.raises(ValueError, match=r"config\.yaml does not name"):
         row_from_run(run, reference)
-    (reference / "DONE").unlink()
+    (reference.path / "DONE").unlink()
     with pytest.raises(ValueError, match="not a finished run"):
         row_from_run(reference)

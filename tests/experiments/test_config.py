@@ -6,7 +6,7 @@ from hydra.errors import ConfigCompositionException
 
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
-from experiments.plan import build_method, plan_request
+from experiments.job import Job
 from experiments.tabulate import paper_values
 from hydra_plugins.row_sweeper import expand
 from meancache.config import RunConfig
@@ -34,7 +34,7 @@ def test_every_yaml_composes_and_says_how_it_is_used(choice):
 
 @pytest.mark.parametrize(("model", "method"), CALIBRATIONS)
 def test_every_calibration_serves_its_model_and_method_and_names_its_source(model, method):
-    assert plan_request(compose_config([f"model={model}", f"method={method}"])) is None
+    assert Job(compose_config([f"model={model}", f"method={method}"])).plan_request is None
     assert (CONF / "calibration" / f"{model}-{method}.yaml").read_text().startswith("# ")
 
 
@@ -53,9 +53,9 @@ def jobs_of(experiment: str) -> list[list[str]]:
 
 def instantiates(overrides: list[str]) -> RunConfig:
     config = compose_config(overrides)
-    request = plan_request(config)
+    request = Job(config).plan_request
     if request is None:
-        build_method(config, None)
+        _ = Job(config).method
     return config
 
 
@@ -89,7 +89,7 @@ def test_a_papers_values_are_shown_for_its_model_alone():
 
 
 def test_short_names_reach_the_method():
-    request = plan_request(compose_config(["method=meancache", "budget=13", "gamma=2.5", "spans=[3,5]"]))
+    request = Job(compose_config(["method=meancache", "budget=13", "gamma=2.5", "spans=[3,5]"])).plan_request
     assert request == PlanRequest(13, 2.5, (3, 5))
     assert compose_config(["method=fewer_steps", "num_steps=7"]).method["num_steps"] == 7
 
@@ -117,7 +117,7 @@ def test_short_names_reach_the_method():
 )
 def test_bad_settings_are_one_clear_line(overrides, message):
     with pytest.raises(ValueError, match=message) as caught:
-        plan_request(compose_config(overrides))
+        Job(compose_config(overrides)).plan_request
     assert "\n" not in one_line(caught.value, overrides)
 
 

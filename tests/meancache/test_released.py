@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from experiments.compose import CONF, compose_config
-from experiments.plan import build_method
+from experiments.job import Job
 from meancache.method import Full
 from meancache.released import ReleasedMeanCache
 from meancache.schedule import Schedule
@@ -139,7 +139,7 @@ def test_at_k_1_the_scripts_add_rounding_of_bfloat16_latents():
 
 def test_the_command_line_reaches_a_plan():
     config = compose_config(["model=qwen_image", "method=meancache_released", "budget=10", "method.exact_hold=false"])
-    method, plan = build_method(config, None)
+    method, plan = Job(config).method, Job(config).plan
     assert plan is None
     assert method == ReleasedMeanCache(**PLANS["qwen_image"]["10"], exact_hold=False)
 
