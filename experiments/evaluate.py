@@ -38,6 +38,7 @@ def evaluate(
         ValueError: an unknown metric, an unfinished run, runs that do not match, or a damaged picture.
     """
     wanted = find_metrics(metrics)
+    pairs = run.pairs(reference)
     if run == reference:
         wanted = [metric for metric in wanted if not metric.needs_reference]
         if not wanted:
@@ -52,7 +53,7 @@ def evaluate(
         kept = [metric.name for metric in wanted if metric not in fresh]
         log.info("%s: kept %s, computed before from the same records", run.name, ", ".join(kept))
     if fresh:
-        known |= _score(fresh, run.pairs(reference), run, reference, batch_size, device)
+        known |= _score(fresh, pairs, run, reference, batch_size, device)
     content = origin | {"metrics": known}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     if content != run.metrics():

@@ -48,7 +48,7 @@ def with_denoiser(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:
     _check(model)
     kind = type(pipe)
     options = {} if Path(model.path).is_dir() else {"revision": model.revision, "local_files_only": not model.download}
-    other = kind.from_pipe(pipe, transformer=_load_denoiser(model, kind, options))
+    other = kind.from_pipe(pipe, transformer=_load_denoiser(model, kind, options), torch_dtype=None)  # as they are
     other.set_progress_bar_config(disable=True)
     return prepare(other, model, runtime)
 
