@@ -10,11 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from experiments.comparison import Comparison
 from experiments.errors import one_line
-from experiments.match import with_matched_threshold
-from experiments.stages import Outcome, run_stages
-from experiments.tabulate import FAILURE, make_table, publish, remember, show
-from experiments.track import report, tracker_of
+from experiments.job import Job
+from experiments.mirror import report, tracker_of
+from experiments.stages import run_stages
+from experiments.tabulate import FAILURE, leave_for_sweep, make_table, publish, show
+from experiments.threshold import resolve_threshold
 from meancache.artifacts import write_atomic
 
 log = logging.getLogger(__name__)
@@ -23,35 +25,35 @@ TRACEBACK_WANTED = "HYDRA_FULL_ERROR" in os.environ
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
+    hydra_job = HydraConfig.get()
+    folder = Path(hydra_job.runtime.output_dir)
     try:
-        outcome = run_job(config)
+        comparison = run_job(config)
     except Exception as error:
-        if job.mode == RunMode.RUN:
+        if hydra_job.mode == RunMode.RUN:
             leave(error)
             raise
         log.error("this job failed, the others go on: %s", error, exc_info=one_line(error, ()) is None)
         write_atomic(folder / FAILURE, one_line(error, ()) or repr(error))
         return
-    if outcome is None:
+    if comparison is None:
         return
-    remember(outcome, folder)
-    if job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
-        reference = Outcome(outcome.reference, outcome.reference, "")
-        both = [outcome] if outcome.run == outcome.reference else [reference, outcome]
-        show(make_table(both, config.metrics.names, outcome.run), outcome.run)
+    leave_for_sweep(comparison, folder)
+    if hydra_job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
+        run, reference = comparison.run, comparison.of_reference
+        both = [comparison] if run == comparison.reference else [reference, comparison]
+        show(make_table(both, config.metrics.names, run.path), run.path)
         if config.publish:
-            publish(both, outcome.run, Path(config.publish))
+            publish(both, run.path, Path(config.publish))
 
 
-def run_job(config: DictConfig) -> Outcome | None:
-    run_config = with_matched_threshold(config)
-    with tracker_of(run_config) as tracker:
-        outcome = run_stages(run_config)
-        if outcome is not None:
-            report(tracker, outcome)
-    return outcome
+def run_job(config: DictConfig) -> Comparison | None:
+    job = Job(resolve_threshold(config))
+    with tracker_of(job.config) as tracker:
+        comparison = run_stages(job)
+        if comparison is not None:
+            report(tracker, comparison)
+    return comparison
 
 
 def leave(error: Exception) -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.taylorseer_lite import TaylorSeerLite
+from eval.table import markdown_table
 from experiments.compose import compose_config
 from experiments.errors import run_program
 from experiments.full_size.cache_rows import NUM_STEPS, ROWS, method_of
@@ -110,11 +111,9 @@ def show(rows: Sequence[Sequence[str]]) -> None:
 
 def publish(folder: Path, sizes: Mapping[str, Mapping[str, int]]) -> None:
     rows = rows_of(sizes)
-    marks = ["---", *["---:"] * len(sizes)]
-    lines = ("| " + " | ".join(row) + " |" for row in [rows[0], marks, *rows[1:]])
     content = {"about": environment("cpu") | {"num_steps": NUM_STEPS}, "bytes": sizes}
     write_atomic(make_folder(folder) / "table.json", json.dumps(content, indent=1))
-    write_atomic(folder / "table.md", "\n".join(lines) + "\n")
+    write_atomic(folder / "table.md", markdown_table(rows) + "\n")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,22 +1,17 @@
 """The evaluate stage: scores a finished run against its reference run, into metrics.json.
 
-A score that is already there is kept if it was computed by the same scorer from the same records of both runs.
+A score that is already there is kept if it was computed in the same way, its provenance, from the same records.
 """
 
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from eval.metrics import Batch, Metric, find_metrics
-from eval.perceptual import MetricUnavailable
-from eval.samples import Record, hash_records, load_sample, pair_records, read_metrics
-from meancache.artifacts import write_atomic
-from meancache.progress import track
+from meancache.progress import progress_bar
+from meancache.run_folder import Record, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +19,13 @@ Pair = tuple[Record, Record]
 
 
 def evaluate(
-    run: Path, reference: Path, metrics: Sequence[str], batch_size: int = 16, *, device: str = "cpu"
+    run: RunFolder, reference: RunFolder, metrics: Sequence[str], batch_size: int = 16, *, device: str = "cpu"
 ) -> dict[str, Any]:
     """Score a run against its reference and write <run>/metrics.json.
 
     Args:
-        run: finished run folder.
-        reference: finished run folder with the same prompts and seeds. ``run`` itself is not compared with itself,
+        run: finished run.
+        reference: finished run with the same prompts and seeds. ``run`` itself is not compared with itself,
             but scored where no reference is needed.
         metrics: names out of ``eval.metrics.METRICS``.
         batch_size: pictures, or frames of videos, scored at once (at least one video); no score depends on it.
@@ -43,32 +38,46 @@ def evaluate(
         ValueError: an unknown metric, an unfinished run, runs that do not match, or a damaged picture.
     """
     wanted = find_metrics(metrics)
-    pairs = pair_records(run, reference)
+    pairs = run.pairs(reference)
     if run == reference:
         wanted = [metric for metric in wanted if not metric.needs_reference]
         if not wanted:
             log.info("%s is the reference run: there is nothing to compare it with", run.name)
-    origin = {"reference": reference.name, "records": {"run": hash_records(run), "reference": hash_records(reference)}}
+    origin = {
+        "reference": reference.name,
+        "records": {"run": run.hash_records(), "reference": reference.hash_records()},
+    }
     known = _known_scores(run, origin)
-    fresh = [metric for metric in wanted if known.get(metric.name, {}).get("scorer") != metric.scorer()]
+    fresh = [metric for metric in wanted if not _is_current(metric, known.get(metric.name))]
     if len(fresh) < len(wanted):
         kept = [metric.name for metric in wanted if metric not in fresh]
         log.info("%s: kept %s, computed before from the same records", run.name, ", ".join(kept))
     if fresh:
         known |= _score(fresh, pairs, run, reference, batch_size, device)
     content = origin | {"metrics": known}
-    write_atomic(run / "metrics.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    if content != run.metrics():
+        run.write("metrics.json", text)
     return content
 
 
 def _score(
-    metrics: Sequence[Metric], pairs: Sequence[Pair], run: Path, reference: Path, batch_size: int, device: str
+    metrics: Sequence[Metric],
+    pairs: Sequence[Pair],
+    run: RunFolder,
+    reference: RunFolder,
+    batch_size: int,
+    device: str,
 ) -> dict[str, Any]:
+    from eval.perceptual import MetricUnavailable
+
     scores: dict[str, list[float]] = {metric.name: [] for metric in metrics}
     unavailable: dict[str, str] = {}
     batch_size = max(1, batch_size // (pairs[0][0].num_frames or 1))
     num_batches = math.ceil(len(pairs) / batch_size)
-    for batch in track(_batches(pairs, run, reference, batch_size, device), description="evaluate", total=num_batches):
+    for batch in progress_bar(
+        _batches(pairs, run, reference, batch_size, device), description="evaluate", total=num_batches
+    ):
         for metric in metrics:
             if metric.name in unavailable:
                 continue
@@ -86,12 +95,16 @@ def _score(
     }
 
 
-def _batches(pairs: Sequence[Pair], run: Path, reference: Path, batch_size: int, device: str) -> Iterator[Batch]:
+def _batches(
+    pairs: Sequence[Pair], run: RunFolder, reference: RunFolder, batch_size: int, device: str
+) -> Iterator[Batch]:
+    import torch
+
     for start in range(0, len(pairs), batch_size):
         some = pairs[start : start + batch_size]
         yield Batch(
-            torch.stack([load_sample(run, record) for record, _ in some]).to(device),
-            torch.stack([load_sample(reference, answer) for _, answer in some]).to(device),
+            torch.stack([run.load(record) for record, _ in some]).to(device),
+            torch.stack([reference.load(record) for _, record in some]).to(device),
             tuple(record.prompt for record, _ in some),
         )
 
@@ -106,13 +119,22 @@ def _entry(metric: Metric, scores: dict[str, float]) -> dict[str, Any]:
         "n": len(scores),
         **({"identical": left_out} if left_out else {}),
         "per_sample": {name: score if math.isfinite(score) else "inf" for name, score in scores.items()},
-        "scorer": metric.scorer(),
+        "provenance": metric.provenance(),
     }
 
 
-def _known_scores(run: Path, origin: dict[str, Any]) -> dict[str, Any]:
-    """Scores of an earlier evaluation of the same records; a metric that was unavailable is tried again."""
-    content = read_metrics(run)
+def _known_scores(run: RunFolder, origin: dict[str, Any]) -> dict[str, Any]:
+    """Scores of an earlier evaluation of the same records."""
+    content = run.metrics()
     if content is None or any(content[key] != value for key, value in origin.items()):
         return {}
-    return {name: entry for name, entry in content["metrics"].items() if "scorer" in entry}
+    return dict(content["metrics"])
+
+
+def _is_current(metric: Metric, entry: Mapping[str, Any] | None) -> bool:
+    """Whether a score was computed as it would be now, or cannot be computed for the reason that it could not be."""
+    if entry is None:
+        return False
+    if "unavailable" in entry:
+        return bool(entry["unavailable"] == metric.unavailable())
+    return bool(entry.get("provenance") == metric.provenance())

@@ -11,13 +11,9 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
-from baselines.block_changes import BlockChanges, Changes, magcache_ratios, teacache_coefficients
-from experiments.calibrate import calibration_samples
-from experiments.generate import call_pipeline, model_identity
-from meancache.artifacts import SampleStore, content_hash, fill, make_folder, write_atomic
-from meancache.config import RunConfig
-from meancache.pipelines import load_pipeline
-from meancache.progress import track
+from experiments.job import Job
+from meancache.artifacts import SampleStore, make_folder, make_missing, write_atomic
+from meancache.progress import progress_bar
 from meancache.prompts import Sample, identity_of, in_batches
 
 log = logging.getLogger(__name__)
@@ -27,30 +23,35 @@ HEAD = "# @package _global_\n"
 DIGITS = 6
 
 
-def fit(config: RunConfig) -> Path | None:
+def fit(job: Job) -> Path | None:
     """Measure what is missing and write the constants. Returns their folder, None while other shards are at work."""
-    samples = {sample.name: sample for sample in calibration_samples(config)}
-    identity = {"model": model_identity(config), "samples": identity_of(samples.values())}
-    folder = Path(config.output) / "calibration" / f"{config.model.name}-blocks-{content_hash(identity)}"
-    store = SampleStore(folder, ".changes.json")
+    samples = {sample.name: sample for sample in job.calibration_samples}
+    folder = job.calibration_folder("blocks", {"samples": identity_of(job.calibration_samples)})
+    store, shard = SampleStore(folder, ".changes.json"), job.config.shard
 
     def make(missing: list[str]) -> None:
-        write_atomic(store.folder / "config.yaml", OmegaConf.to_yaml(config.resolved))
-        _measure(config, store, [samples[name] for name in missing])
+        write_atomic(store.folder / "config.yaml", OmegaConf.to_yaml(job.config.resolved))
+        _measure(job, store, [samples[name] for name in missing])
 
-    if not fill(store, list(samples), make, (config.shard.index, config.shard.count)):
+    if not make_missing(store, list(samples), make, (shard.index, shard.count)):
         log.info("%s waits for other shards; when all are done, run stage=fit once more", store.folder)
         return None
-    changes = [Changes.from_json(store.payload(name).read_text()) for name in samples]
+    return _write_constants(job, store, list(samples))
+
+
+def _write_constants(job: Job, store: SampleStore, names: Sequence[str]) -> Path:
+    from baselines.block_changes import Changes, magcache_ratios, teacache_coefficients
+
+    config, model = job.config, job.model
+    changes = [Changes.from_json(store.payload(name).read_text()) for name in names]
     target = make_folder(Path(config.publish) if config.publish else PRESETS)
-    made = f"stage=fit, {config.model.num_steps} steps, {len(samples)} samples of {config.calibrate.file}"
-    name = config.model.name
-    _put(target / f"{name}-teacache.yaml", made, "coefficients", teacache_coefficients(changes))
-    _put(target / f"{name}-ratios.yaml", made, "ratios", magcache_ratios(changes))
+    made = f"stage=fit, {model.num_steps} steps, {len(names)} samples of {config.calibrate.file}"
+    _put(target / f"{model.name}-teacache.yaml", made, "coefficients", teacache_coefficients(changes))
+    _put(target / f"{model.name}-ratios.yaml", made, "ratios", magcache_ratios(changes))
     for method in ("magcache", "diffusers_magcache"):
-        file = f"{name}-{method}.yaml"
+        file = f"{model.name}-{method}.yaml"
         if not (PRESETS / file).exists():
-            write_atomic(target / file, f"{HEAD}# the ratios of stage=fit\ndefaults: [{name}-ratios]\n")
+            write_atomic(target / file, f"{HEAD}# the ratios of stage=fit\ndefaults: [{model.name}-ratios]\n")
     return target
 
 
@@ -65,11 +66,15 @@ def _put(path: Path, made: str, key: str, numbers: Sequence[float]) -> None:
     log.info("%s", path)
 
 
-def _measure(config: RunConfig, store: SampleStore, samples: Sequence[Sample]) -> None:
-    pipe = load_pipeline(config.model, config.runtime)
-    batches = in_batches(samples, config.calibrate.batch_size)
-    for batch in track(batches, description="fit", total=len(batches)):
+def _measure(job: Job, store: SampleStore, samples: Sequence[Sample]) -> None:
+    from baselines.block_changes import BlockChanges
+    from experiments.generate import call_pipeline
+    from meancache.pipelines import load_pipeline
+
+    pipe = load_pipeline(job.model, job.config.runtime)
+    batches = in_batches(samples, job.config.calibrate.batch_size)
+    for batch in progress_bar(batches, description="fit", total=len(batches)):
         method = BlockChanges()
-        call_pipeline(config, pipe, method, batch, output_type="latent")
+        call_pipeline(job, pipe, method, batch, output_type="latent")
         for sample, changes in zip(batch, method.changes()):
             store.put(sample.name, changes.to_json().encode(), {"prompt": sample.prompt.text, "seed": sample.seed})

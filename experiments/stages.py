@@ -1,101 +1,108 @@
-"""All stages of one run in order, or one of them."""
+"""All stages of one job in order, or one of them."""
 
 import logging
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from eval.metrics import find_metrics
-from experiments.calibrate import calibrate, calibration_samples
-from experiments.evaluate import evaluate
-from experiments.figures.grid import side_by_side
-from experiments.figures.plans import draw_plans
+from experiments.calibrate import calibrate
+from experiments.comparison import Comparison, compare
 from experiments.fit import fit
-from experiments.generate import generate, model_of, run_folder, samples_of
-from experiments.plan import build_method, plan_request
-from meancache.artifacts import make_folder, write_atomic
-from meancache.config import RunConfig
-from meancache.method import Full
-from meancache.pipelines import check_weights
-from meancache.plan import Plan
-from meancache.planner import PlanRequest
+from experiments.job import Job
+from meancache.artifacts import make_missing
+from meancache.run_folder import RunFolder
+from meancache.weights import check_weights
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a job made: its run and the reference it is measured against; without a label it has its first one."""
+def run_stages(job: Job) -> Comparison | None:
+    """Run the stages that the configuration asks for. Returns None where there is nothing to tabulate yet."""
+    stage = job.config.stage
 
-    run: Path
-    reference: Path
-    label: str
+    def wanted(name: str) -> bool:
+        return stage in ("all", name)
 
-
-def reference_of(config: RunConfig) -> RunConfig:
-    """The configuration of the full run with the same model, prompts and seeds."""
-    method = {"name": "full", "_target_": f"{Full.__module__}.{Full.__name__}"}
-    settings = {key: value for key, value in config.resolved.items() if key in RunConfig.__dataclass_fields__}
-    label = f"Original: {config.model.num_steps} steps"
-    return replace(config, method=method, label=label, resolved=settings | {"method": method, "label": label})
-
-
-def run_stages(config: RunConfig) -> Outcome | None:
-    """Run the stages asked for. Returns None where there is nothing to tabulate yet."""
-
-    def wanted(stage: str) -> bool:
-        return config.stage in ("all", stage)
-
-    if config.stage == "fit":
-        check_weights(model_of(config))
-        fit(config)
+    if stage == "fit":
+        check_weights(job.model)
+        fit(job)
         return None
-    request = _check_early(config)
-    if config.stage == "calibrate" or (wanted("calibrate") and isinstance(request, PlanRequest)):
-        folder = calibrate(config)
-        if config.stage == "calibrate" or not (folder / "map.safetensors").exists():
-            return None
-    method, plan = build_method(config, request)
-    reference_config = reference_of(config)
-    outcome = Outcome(run_folder(config, plan), run_folder(reference_config, None), config.label)
-    if config.stage == "plan":
-        _write_plan(config, plan, outcome.run)
+    check_early(job)
+    calibrates = stage == "calibrate" or (wanted("calibrate") and job.needs_map)
+    if (calibrates and not calibrate(job)) or stage == "calibrate":
+        return None
+    _ = job.method  # its settings are checked
+    if stage == "plan":
+        write_plan(job)
         return None
     if wanted("generate"):
-        generate(config, method, plan)  # first: whatever does not fit shows before the long reference run
-        if outcome.run != outcome.reference:
-            generate(reference_config, Full(), None)
-        if not all((folder / "DONE").exists() for folder in (outcome.run, outcome.reference)):
+        done = generate(job)  # first: what does not fit shows before the long reference run
+        if not (job.is_reference or generate(job.reference)) or not done:
             return None
+    if wanted("time"):
+        from experiments.time_pairs import time_pairs
+
+        time_pairs(job)
     if wanted("evaluate"):
-        names, device = config.metrics.names, config.runtime.device
-        evaluate(outcome.run, outcome.reference, names, device=device)
-        if alone := [metric.name for metric in find_metrics(names) if not metric.needs_reference]:
-            evaluate(outcome.reference, outcome.reference, alone, device=device)
-        _draw(outcome, plan)
-    return outcome if config.stage in ("all", "evaluate", "tabulate") else None
+        evaluate_and_draw(job)
+    return compare(job) if stage in ("all", "evaluate", "tabulate") else None
 
 
-def _check_early(config: RunConfig) -> PlanRequest | Plan | None:
-    """What can be known to fail is said before hours of work: weights, suites, metrics, the method's settings."""
-    check_weights(model_of(config))
-    samples_of(config)
-    find_metrics(config.metrics.names)
-    request = plan_request(config)
-    if isinstance(request, PlanRequest):
-        calibration_samples(config)
-    return request
+def check_early(job: Job) -> None:
+    """Say what can be known to fail before hours of work: weights, suites, metrics, the method's settings."""
+    check_weights(job.model)
+    check_weights(job.reference.model)
+    find_metrics(job.config.metrics.names)
+    _ = job.calibration_samples if job.needs_map else job.method
 
 
-def _write_plan(config: RunConfig, plan: Plan | None, folder: Path) -> None:
-    if plan is None:
-        raise ValueError(f"method {config.method['name']!r} follows no plan: there is nothing to do for stage=plan")
-    write_atomic(make_folder(folder) / "plan.json", plan.to_json())
-    draw_plans([plan], folder / "plan.png")
-    log.info("plan: %s computes steps %s with spans %s", folder / "plan.json", list(plan.nodes), list(plan.spans))
+def generate(job: Job) -> bool:
+    """Make what is missing of the job's run. True once the samples of all shards are there."""
+    log.info("%s", job.config.label)
+    store, shard = job.folder.store(is_video=job.model.fps is not None), job.config.shard
+
+    def make(missing: list[str]) -> None:
+        from experiments.generate import make_samples  # torch and diffusers: only where something is made
+
+        make_samples(job, missing)
+
+    done = make_missing(store, [sample.name for sample in job.samples], make, (shard.index, shard.count))
+    if not done:
+        log.info("%s waits for other shards; when all are done, run the next stage", job.folder.path)
+    return done
 
 
-def _draw(outcome: Outcome, plan: Plan | None) -> None:
-    if outcome.run != outcome.reference:
-        side_by_side([outcome.reference, outcome.run], outcome.run / "grid.png")
-    if plan is not None:
-        draw_plans([plan], outcome.run / "plan.png")
+def write_plan(job: Job) -> None:
+    """Write the plan and draw it, without running it."""
+    from experiments.figures.plans import draw_plans
+
+    if job.plan is None:
+        raise ValueError(f"method {job.config.method['name']!r} follows no plan: there is nothing to do for stage=plan")
+    job.folder.write("plan.json", job.plan.to_json())
+    draw_plans([job.plan], job.folder.path / "plan.png")
+    path, plan = job.folder.path / "plan.json", job.plan
+    log.info("plan: %s computes steps %s with spans %s", path, list(plan.nodes), list(plan.spans))
+
+
+def evaluate_and_draw(job: Job) -> None:
+    """Score the run, and the reference where a metric needs nothing to compare with; draw both side by side."""
+    from experiments.evaluate import evaluate
+
+    names, device = job.config.metrics.names, job.config.runtime.device
+    run, reference = job.folder, job.reference.folder
+    evaluate(run, reference, names, device=device)
+    if alone := [metric.name for metric in find_metrics(names) if not metric.needs_reference]:
+        evaluate(reference, reference, alone, device=device)
+    if not job.is_reference and _older(run, "grid.png", "metrics.json", "timing.json"):
+        from experiments.figures.grid import side_by_side
+
+        side_by_side([reference, run], run.path / "grid.png")
+    if job.plan is not None and _older(run, "plan.png", "plan.json"):
+        from experiments.figures.plans import draw_plans
+
+        draw_plans([job.plan], run.path / "plan.png")
+
+
+def _older(folder: RunFolder, picture: str, *sources: str) -> bool:
+    """Whether a picture is missing or was drawn before what it shows was written."""
+    path = folder.path / picture
+    made = [source.stat().st_mtime_ns for name in sources if (source := folder.path / name).exists()]
+    return not path.exists() or any(path.stat().st_mtime_ns < time for time in made)

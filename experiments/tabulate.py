@@ -1,48 +1,56 @@
 """Tabulate: runs -> one table, at the end of a job and, for a sweep, of all its jobs together."""
 
-import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from eval.rows import row_from_run
+from eval.row import Row, reference_seconds, row_from_run
+from eval.speedup import median_seconds
 from eval.table import Table
-from experiments.figures.grid import side_by_side
-from experiments.figures.plans import draw_plans
-from experiments.figures.tradeoff import draw_tradeoff
-from experiments.stages import Outcome
+from experiments.comparison import Comparison
 from meancache.artifacts import make_folder, write_atomic
-from meancache.plan import Plan
+from meancache.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 WIDTH_OF_LOGS = 150
 RUNS_IN_A_GRID = 7
-OUTCOME, FAILURE = "outcome.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
+COMPARISON, FAILURE = "comparison.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
 
 
-def make_table(
-    outcomes: Sequence[Outcome], metrics: Sequence[str], folder: Path, paper: Sequence[Mapping[str, float]] = ()
-) -> Table:
-    """One row a run, in the order given, with a paper's values; written to ``folder`` as Markdown, CSV and JSON."""
-    rows = [row_from_run(o.run, o.reference, label=o.label, metrics=metrics) for o in outcomes]
-    rows = [replace(row, paper=values) for row, values in zip_longest(rows, paper, fillvalue={})]  # type: ignore
-    references = [row_from_run(reference) for reference in dict.fromkeys(o.reference for o in outcomes)]
-    told = [f"{row.label}, {row.denoise_seconds:.3f} s denoising a sample" for row in references]
-    title = ", ".join(dict.fromkeys(row.model for row in references))
-    table = Table(tuple(rows), title=title, caption=f"reference: {'; '.join(told)}")
+def make_table(comparisons: Sequence[Comparison], metrics: Sequence[str], folder: Path) -> Table:
+    """One row a run, in the order given; written to ``folder`` as Markdown, CSV and JSON."""
+    runs = [c.run for c in comparisons]
+    rows = [row_from_run(c.run, c.reference, label=c.label, metrics=metrics, paper=c.paper) for c in comparisons]
+    rows = [_timed(row, c, runs) for row, c in zip(rows, comparisons)]
+    references = {c.reference.path: c.of_reference for c in comparisons}.values()
+    timed = [_timed(row_from_run(c.run), c, runs) for c in references]
+    title = ", ".join(dict.fromkeys(row.model for row in timed))
+    table = Table(tuple(rows), title=title, caption=f"reference: {'; '.join(map(_in_words, timed))}")
     table.save(folder)
     return table
+
+
+def _timed(row: Row, comparison: Comparison, runs: Sequence[RunFolder]) -> Row:
+    """A reference's row with its seconds in the pairs of all runs of the table."""
+    if not row.reference:
+        return row
+    seconds = reference_seconds(runs, comparison.reference)
+    parts = {f"{part}_seconds": median_seconds(seconds, part) for part in ("denoise", "total")}
+    return replace(row, **parts)  # type: ignore[arg-type]
+
+
+def _in_words(row: Row) -> str:
+    seconds = "not timed" if row.denoise_seconds is None else f"{row.denoise_seconds:.3f} s denoising a sample"
+    return f"{row.label}, {seconds}"
 
 
 def show(table: Table, folder: Path) -> None:
@@ -53,22 +61,22 @@ def show(table: Table, folder: Path) -> None:
     log.info("table, pictures: %s", folder)
 
 
-def publish(outcomes: Sequence[Outcome], folder: Path, target: Path) -> None:
-    """Copy what is worth committing: tables, pictures, hardware and versions, plans, and the scores of every sample."""
-    make_folder(target / "metrics")
+def publish(comparisons: Sequence[Comparison], folder: Path, target: Path) -> None:
+    """Copy what is worth committing: tables, pictures, hardware and versions, plans, timings, scores."""
+    make_folder(target)
     for source in (*folder.glob("table.*"), *folder.glob("*.png")):
         copyfile(source, target / source.name)
-    copyfile(outcomes[0].reference / "env.json", target / "env.json")
-    for outcome in outcomes:
-        copyfile(outcome.run / "metrics.json", target / "metrics" / f"{outcome.run.name}.json")
-        if (outcome.run / "plan.json").exists():
-            copyfile(outcome.run / "plan.json", make_folder(target / "plans") / f"{outcome.run.name}.json")
+    copyfile(comparisons[0].reference.path / "env.json", target / "env.json")
+    for run in dict.fromkeys(c.run for c in comparisons):
+        for file, room in (("metrics.json", "metrics"), ("plan.json", "plans"), ("timing.json", "timings")):
+            if (run.path / file).exists():
+                copyfile(run.path / file, make_folder(target / room) / f"{run.name}.json")
     log.info("published: %s", target)
 
 
-def remember(outcome: Outcome, folder: Path) -> None:
-    """Leave the job's outcome where the sweep's callback finds it."""
-    write_atomic(folder / OUTCOME, json.dumps({key: str(value) for key, value in asdict(outcome).items()}))
+def leave_for_sweep(comparison: Comparison, folder: Path) -> None:
+    """Leave what the job made where the sweep's callback finds it."""
+    write_atomic(folder / COMPARISON, comparison.to_json())
 
 
 class SweepTable(Callback):
@@ -81,54 +89,41 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         jobs = sorted((job for job in folder.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
-        done = [job for job in jobs if (job / OUTCOME).exists()]
-        outcomes = [_recall(job / OUTCOME) for job in done]
+        done = [job / COMPARISON for job in jobs if (job / COMPARISON).exists()]
         failures = [f"job {job.name}: {(job / FAILURE).read_text()}" for job in jobs if (job / FAILURE).exists()]
         try:
-            if outcomes:
-                _conclude(outcomes, config, folder, [int(job.name) for job in done])
+            if done:
+                _conclude([Comparison.from_json(file.read_text()) for file in done], config, folder)
         except (ValueError, OSError) as error:
             failures.append(f"table: {error}")
         if failures:
             sys.exit("\n".join(f"error: {failure}" for failure in failures))
 
 
-def _recall(file: Path) -> Outcome:
-    content = json.loads(file.read_text())
-    return Outcome(Path(content["run"]), Path(content["reference"]), content["label"])
-
-
-def paper_values(config: DictConfig, jobs: Sequence[int]) -> list[Mapping[str, float]]:
-    """A paper's values for these jobs, if there are any and they are for the model at hand."""
-    if config.paper is None:
-        return []
-    content = yaml.safe_load(Path(config.paper).read_text())
-    if content["model"] != config.model.name:
-        return []
-    if max(jobs) >= len(content["rows"]):
-        raise ValueError(f"{config.paper} has {len(content['rows'])} rows, but the sweep had more jobs")
-    return [content["rows"][job] for job in jobs]
-
-
-def _grids(outcomes: Sequence[Outcome]) -> Iterator[list[Path]]:
-    """The columns of each picture grid: a reference and the next few runs that answer it."""
-    for reference in dict.fromkeys(outcome.reference for outcome in outcomes):
-        runs = list(dict.fromkeys(o.run for o in outcomes if o.reference == reference and o.run != reference))
+def _grids(comparisons: Sequence[Comparison]) -> Iterator[list[RunFolder]]:
+    """The columns of each picture grid: a reference and the next few runs that are measured against it."""
+    for reference in dict.fromkeys(c.reference for c in comparisons):
+        runs = list(dict.fromkeys(c.run for c in comparisons if c.reference == reference and c.run != reference))
         for start in range(0, len(runs), RUNS_IN_A_GRID):
             yield [reference, *runs[start : start + RUNS_IN_A_GRID]]
 
 
-def _conclude(outcomes: Sequence[Outcome], config: DictConfig, folder: Path, jobs: Sequence[int]) -> None:
-    table = make_table(outcomes, config.metrics.names, folder, paper_values(config, jobs))
+def _conclude(comparisons: Sequence[Comparison], config: DictConfig, folder: Path) -> None:
+    from experiments.figures.grid import side_by_side
+    from experiments.figures.plans import draw_plans
+    from experiments.figures.tradeoff import draw_tradeoff
+    from meancache.plan import Plan
+
+    table = make_table(comparisons, config.metrics.names, folder)
     show(table, folder)
-    columns = list(_grids(outcomes))
+    columns = list(_grids(comparisons))
     for number, runs in enumerate(columns):
         name = "grid.png" if len(columns) == 1 else f"grid-{number}.png"
         side_by_side(runs, folder / name, limit=4)
     if sum(not row.reference for row in table.rows) > 1:
         draw_tradeoff(table.rows, folder / "tradeoff.png")
-    plans = [Plan.load(o.run / "plan.json") for o in outcomes if (o.run / "plan.json").exists()]
+    plans = [Plan.load(path) for c in comparisons if (path := c.run.path / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")
     if config.publish:
-        publish(outcomes, folder, Path(config.publish))
+        publish(comparisons, folder, Path(config.publish))

@@ -48,9 +48,44 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 def test_the_other_jobs_of_a_sweep_go_on(tmp_path):
     """Job 0 is wrong, job 1 is right: it is done and tabled all the same, and the exit code tells of job 0."""
-    small = ["model.num_steps=4", "prompts.limit=1", "runtime.warmup=0", "metrics.names=[psnr]", f"output={tmp_path}"]
+    small = ["model.num_steps=4", "prompts.limit=1", "timing.pairs=0", "metrics.names=[psnr]", f"output={tmp_path}"]
     done = run("-m", "method=fewer_steps", "num_steps=0,2", *small)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: job 0: method: num_steps must be a whole number >= 1, got 0"
     table = next((tmp_path / "sweeps").glob("*/table.md")).read_text()
     assert "Fewer steps: 2" in table
+
+
+COUNTING = """
+import collections, runpy, sys
+opened = collections.Counter()
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        opened[arguments[0]] += 1
+sys.addaudithook(hook)
+sys.argv = ["run.py", *sys.argv[1:]]
+runpy.run_path("run.py", run_name="__main__")
+for kind, end in (("prompts", "scenes.jsonl"), ("calibration", "calibration.jsonl"), ("weights", ".safetensors")):
+    counts = [count for path, count in opened.items() if path.endswith(end) and "/assets/" in "/" + path]
+    print("opened", kind, max(counts, default=0))
+heavy = {"diffusers", "transformers", "torchmetrics", "torchvision", "matplotlib"}
+print("imported", *sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_job_with_nothing_to_do_reads_little(tmp_path):
+    small = [
+        "model.num_steps=4",
+        "budget=2",
+        "spans=[2]",
+        "prompts.limit=1",
+        "calibrate.limit=1",
+        "calibrate.seeds=[0]",
+    ]
+    small += ["calibrate.max_span=2", "timing={pairs: 1, warmup: 0}", f"output={tmp_path}"]
+    assert run(*small).returncode == 0
+    command = [sys.executable, "-c", COUNTING, *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line.startswith("opened"))
+    assert told == {"opened prompts": "1", "opened calibration": "1", "opened weights": "1"}
+    assert done.stdout.splitlines()[-1].split() == ["imported"]

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from embedded.families.family import family
 from embedded.training.options import TinyConfig
-from meancache.media import film_strip, glimpse
+from meancache.media import film_strip, first_middle_last
 
 SIDE = 192
 LABEL = 40
@@ -81,6 +81,6 @@ def sheet(pictures: Sequence[Any], prompts: Sequence[str], columns: int = 6) -> 
 
 def _strip(picture: Any) -> Image.Image:
     """A picture, or three frames of a video side by side, enlarged by whole multiples."""
-    frames = glimpse(picture) if isinstance(picture, list) else [picture]
+    frames = first_middle_last(picture) if isinstance(picture, list) else [picture]
     side = frames[0].width * max(1, round(SIDE / frames[0].width / (len(frames) ** 0.5)))
     return film_strip([frame.resize((side, side), Image.Resampling.NEAREST) for frame in frames])

@@ -28,13 +28,12 @@ from experiments.bench.options import REFERENCE, Options, Row, parse, rows_of
 from experiments.bench.report import Report
 from experiments.compose import compose_config
 from experiments.errors import run_program
-from experiments.full_size.even_plan import even_plan
+from experiments.full_size.even_plan import evenly_planned
 from experiments.full_size.random_weights import random_pipeline
-from experiments.plan import build_method, plan_request
+from experiments.job import Job
 from meancache.method import Full
 from meancache.models import adapter_for
 from meancache.pipelines import load_pipeline, prepare, start_runtime
-from meancache.planner import PlanRequest
 from meancache.protocols import Method
 
 PROMPT = {"prompt": "a red circle above a blue star"}
@@ -167,14 +166,9 @@ class Bench:
     def method_of(self, row: Row) -> tuple[Method, int]:
         """The method of a row, and the solver steps of its runs."""
         config = row.config
-        if "transformer" in config.method:
-            raise ValueError(f"{row.words} is another model, and here all rows share one pipeline")
-        steps = int(config.method.get("num_steps", self.num_steps))
-        request = plan_request(config)
-        if isinstance(request, PlanRequest):
-            request = even_plan(config.model.name, self.schedule, request.budget, request.rule)
-        method = build_method(config, request)[0]
-        return method if row.force is None else forced(method, evenly(row.force, steps)), steps
+        job = Job(config)
+        method = evenly_planned(job, self.schedule)
+        return method if row.force is None else forced(method, evenly(row.force, job.num_steps)), job.num_steps
 
 
 def main(arguments: Sequence[str]) -> None:

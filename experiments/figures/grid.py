@@ -9,10 +9,10 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from eval.rows import Row, row_from_run
-from eval.samples import Record, load_sample, read_records
+from eval.row import Row, row_from_run
 from experiments.figures.files import write_figure
-from meancache.media import film_strip, glimpse
+from meancache.media import film_strip, first_middle_last
+from meancache.run_folder import Record, RunFolder
 
 CELL = 256  # a picture's shorter side is brought to about this many pixels; a frame's to half as many
 GAP = 8
@@ -21,7 +21,7 @@ TEXT_SIZE = 15
 LINE = 20
 
 
-def side_by_side(runs: Sequence[Path], out: Path, limit: int = 8) -> None:
+def side_by_side(runs: Sequence[RunFolder], out: Path, limit: int = 8) -> None:
     """Draw a picture grid: one column a run, one row a prompt.
 
     Args:
@@ -34,10 +34,10 @@ def side_by_side(runs: Sequence[Path], out: Path, limit: int = 8) -> None:
     """
     if limit < 1:
         raise ValueError(f"the grid needs a limit of at least 1 row, got {limit}")
-    records = [{record.key: record for record in read_records(run)} for run in runs]
+    records = [{record.key: record for record in run.records()} for run in runs]
     keys = [key for key in records[0] if all(key in others for others in records)]
     if not keys:
-        raise ValueError(f"no prompt and seed is in all of {', '.join(str(run) for run in runs)}")
+        raise ValueError(f"no prompt and seed is in all of {', '.join(str(run.path) for run in runs)}")
     count = min(limit, len(keys))
     keys = [keys[position * len(keys) // count] for position in range(count)]
     pictures = [[_picture(run, some[key]) for run, some in zip(runs, records)] for key in keys]
@@ -46,12 +46,12 @@ def side_by_side(runs: Sequence[Path], out: Path, limit: int = 8) -> None:
     write_figure(out, lambda file: _compose(pictures, prompts, headers).save(file, format="PNG"))
 
 
-def _picture(run: Path, record: Record) -> Image.Image:
+def _picture(run: RunFolder, record: Record) -> Image.Image:
     """The picture at the size of its cell; of a video the first, the middle and the last frame."""
-    sample = load_sample(run, record)
+    sample = run.load(record)
     if sample.ndim == 3:
         return _scaled(sample, CELL)
-    return film_strip([_scaled(frame, CELL // 2) for frame in glimpse(list(sample))])
+    return film_strip([_scaled(frame, CELL // 2) for frame in first_middle_last(list(sample))])
 
 
 def _scaled(image: Tensor, shorter: int) -> Image.Image:
@@ -71,7 +71,7 @@ def _header(row: Row) -> tuple[str, str]:
         facts.append(f"PSNR {score:.2f} dB")
     if row.reference:
         facts.append("reference")
-    else:
+    elif row.speedup is not None:
         facts.append(f"{row.speedup:.2f}x")
     return row.label, ", ".join(facts)
 

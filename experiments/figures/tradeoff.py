@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.metrics import METRICS, Metric
-from eval.rows import Row
+from eval.row import Row
 from experiments.figures.files import write_plot
 
 Point = tuple[float, float]
@@ -35,6 +35,7 @@ def draw_tradeoff(rows: Sequence[Row], out: Path) -> None:
         raise ValueError("there is nothing to compare: only the reference")
     metrics = [METRICS[name] for name in METRICS if all(row.metrics.get(name) is not None for row in rows)]
     costs = {name: cost for name, cost in COSTS.items() if all(cost(row) is not None for row in rows)}
+    costs = costs or {"NFE": lambda row: row.nfe}
     figure = Figure(figsize=(5.0 * len(metrics), 3.8 * len(costs) + 0.8), layout="constrained")
     grid = figure.subplots(len(costs), len(metrics), squeeze=False)
     for line, (label, cost) in zip(grid, costs.items()):

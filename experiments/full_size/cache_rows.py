@@ -4,9 +4,8 @@ When it computes makes no difference to that, so thresholds' constants are neutr
 """
 
 from experiments.compose import compose_config
-from experiments.full_size.even_plan import even_plan
-from experiments.plan import build_method, plan_request
-from meancache.planner import PlanRequest
+from experiments.full_size.even_plan import evenly_planned
+from experiments.job import Job
 from meancache.protocols import Method
 from meancache.schedule import Schedule
 
@@ -36,8 +35,4 @@ ROWS = {
 
 def method_of(label: str, model: str, schedule: Schedule) -> Method:
     """The method of one row."""
-    config = compose_config([f"model={model}", *ROWS[label].split()])
-    request = plan_request(config)
-    if isinstance(request, PlanRequest):
-        request = even_plan(model, schedule, request.budget, request.rule)
-    return build_method(config, request)[0]
+    return evenly_planned(Job(compose_config([f"model={model}", *ROWS[label].split()])), schedule)

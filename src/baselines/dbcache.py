@@ -64,6 +64,8 @@ class DBCache(ResidualMethod):
         ValueError: a value out of range.
     """
 
+    sees_batch = True
+
     threshold: float
     fn: int = 2
     bn: int = 0

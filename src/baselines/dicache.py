@@ -79,6 +79,8 @@ class DiCache(ResidualMethod):
         ValueError: a value out of range.
     """
 
+    sees_batch = True
+
     threshold: float
     warmup_share: float = 0.2
     probe_depth: int = 1

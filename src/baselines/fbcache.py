@@ -39,6 +39,7 @@ class FBCache(ResidualMethod):
     threshold: float
 
     probe_depth = 1
+    sees_batch = True
 
     def __post_init__(self) -> None:
         if not self.threshold >= 0:

@@ -48,6 +48,8 @@ class TeaCache(ReusesResidual):
         ValueError: a negative threshold, not five coefficients, or another value out of range.
     """
 
+    sees_batch = True
+
     threshold: float
     coefficients: Sequence[float]
     shared: bool = False

@@ -3,17 +3,19 @@
 Of a video, a distance is the mean over its frames (MeanCache, appendix A.4).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from eval import trunk
 
-from eval.fidelity import psnr, ssim
-from eval.flicker import temporal_flickering
-from eval.perceptual import lpips, lpips_scorer, st_lpips, st_lpips_scorer
+if TYPE_CHECKING:
+    from torch import Tensor  # takes seconds: the names and headings of metrics do without
 
 FRAMES_AT_ONCE = 16  # of long videos, whose features would not fit at once
 
@@ -42,26 +44,33 @@ class Metric:
         label: heading of its column.
         higher_is_better: which way is better.
         score: the scores of a batch, (B,). Raises MetricUnavailable when it cannot be computed here.
-        scorer: names what computes it, with version and settings.
+        provenance: says what computes it, with version and settings.
         digits: decimals in tables.
         needs_reference: it compares; otherwise the reference run has a score too.
+        unavailable: says why it cannot be computed here, without trying; "" where nothing is known to be wrong.
     """
 
     name: str
     label: str
     higher_is_better: bool
     score: Callable[[Batch], Tensor]
-    scorer: Callable[[], str]
+    provenance: Callable[[], str]
     digits: int = 3
     needs_reference: bool = True
+    unavailable: Callable[[], str] = lambda: ""
 
     @property
     def heading(self) -> str:
         return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
 
 
-def _against_reference(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Batch], Tensor]:
+def _against_reference(module: str, name: str) -> Callable[[Batch], Tensor]:
+    """The distance of this name, taken of every frame; its module is imported when it is first computed."""
+
     def score(batch: Batch) -> Tensor:
+        import torch
+
+        distance = getattr(import_module(module), name)
         both = (images.flatten(0, -4).split(FRAMES_AT_ONCE) for images in (batch.images, batch.references))
         frames = torch.cat([distance(*some) for some in zip(*both)]).view(len(batch.prompts), -1)
         finite = frames.isfinite()  # the PSNR of an identical frame is not
@@ -72,7 +81,17 @@ def _against_reference(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable
 
 
 def _temporal_flickering(batch: Batch) -> Tensor:
+    from eval.flicker import temporal_flickering
+
     return temporal_flickering(batch.images)
+
+
+def _st_lpips() -> str:
+    return f"stlpips_pytorch {version('stlpips_pytorch')} LPIPS, net alex, variant shift_tolerant"
+
+
+def _lpips() -> str:
+    return f"lpips {version('lpips')} LPIPS, net alex, version 0.1, trunk {trunk.NAME}"
 
 
 def _torchmetrics(what: str) -> Callable[[], str]:
@@ -82,16 +101,26 @@ def _torchmetrics(what: str) -> Callable[[], str]:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("psnr", "PSNR", True, _against_reference(psnr), _torchmetrics("peak_signal_noise_ratio")),
+        Metric(
+            "psnr", "PSNR", True, _against_reference("eval.fidelity", "psnr"), _torchmetrics("peak_signal_noise_ratio")
+        ),
         Metric(
             "ssim",
             "SSIM",
             True,
-            _against_reference(ssim),
-            _torchmetrics("structural_similarity_index_measure, Gaussian 11x11 sigma 1.5"),
+            _against_reference("eval.fidelity", "ssim"),
+            _torchmetrics("structural_similarity_index_measure, Gaussian 11x11 sigma 1.5, reflected borders"),
         ),
-        Metric("st_lpips", "ST-LPIPS", False, _against_reference(st_lpips), st_lpips_scorer, digits=4),
-        Metric("lpips", "LPIPS", False, _against_reference(lpips), lpips_scorer, digits=4),
+        Metric("st_lpips", "ST-LPIPS", False, _against_reference("eval.perceptual", "st_lpips"), _st_lpips, digits=4),
+        Metric(
+            "lpips",
+            "LPIPS",
+            False,
+            _against_reference("eval.perceptual", "lpips"),
+            _lpips,
+            digits=4,
+            unavailable=trunk.what_is_wrong,
+        ),
         Metric(
             "temporal_flickering",
             "Temporal flickering",

@@ -6,15 +6,13 @@ file of torchvision's. An evaluation never downloads it, and without it there is
 numbers that look like scores.
 """
 
-import hashlib
 from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from eval.fidelity import check_pictures
+from eval.trunk import what_is_wrong
 
 ST_LPIPS_SMALLEST = 21  # its reflection padding fails below
 LPIPS_SMALLEST = 31  # below, AlexNet's second pooling has nothing left
@@ -50,14 +48,6 @@ def lpips(images: Tensor, references: Tensor) -> Tensor:
         return _lpips_network(images.device)(images, references, normalize=True).flatten()
 
 
-def st_lpips_scorer() -> str:
-    return f"stlpips_pytorch {version('stlpips_pytorch')} LPIPS, net alex, variant shift_tolerant"
-
-
-def lpips_scorer() -> str:
-    return f"lpips {version('lpips')} LPIPS, net alex, version 0.1, trunk {_trunk_file().name}"
-
-
 @lru_cache(maxsize=2)
 def _st_lpips_network(device: torch.device) -> nn.Module:
     from stlpips_pytorch.stlpips import LPIPS  # takes seconds to import
@@ -67,35 +57,8 @@ def _st_lpips_network(device: torch.device) -> nn.Module:
 
 @lru_cache(maxsize=2)
 def _lpips_network(device: torch.device) -> nn.Module:
-    _check_trunk(_trunk_file())
+    if reason := what_is_wrong():
+        raise MetricUnavailable(reason)
     from lpips import LPIPS
 
     return LPIPS(net="alex", verbose=False).to(device)
-
-
-def _trunk_file() -> Path:
-    """Where torchvision looks for AlexNet before it downloads it."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_trunk_url()).name
-
-
-def _trunk_url() -> str:
-    from torchvision.models import AlexNet_Weights  # takes seconds to import
-
-    return str(AlexNet_Weights.IMAGENET1K_V1.url)
-
-
-def _check_trunk(path: Path) -> None:
-    """Raise MetricUnavailable unless the file is there and complete: its name ends in the start of its hash.
-
-    The message names no folder of this machine: it goes into metrics.json, which is published.
-    """
-    remedy = (
-        f"download {_trunk_url()} (233 MB) and put it into torch's hub folder, "
-        "$TORCH_HOME/hub/checkpoints, by default ~/.cache/torch/hub/checkpoints"
-    )
-    if not path.is_file():
-        raise MetricUnavailable(f"backbone weights {path.name} are not in torch's hub folder: {remedy}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(path.stem.rsplit("-", 1)[-1]):
-        raise MetricUnavailable(f"backbone weights {path.name} are damaged, their sha256 begins {found[:8]}: {remedy}")

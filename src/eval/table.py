@@ -14,7 +14,7 @@ from rich import table as rich_table
 from rich.markup import escape
 
 from eval.metrics import METRICS
-from eval.rows import Row
+from eval.row import Row
 from meancache.artifacts import write_atomic
 
 _COST_COLUMNS = {  # heading: field of Row, format
@@ -24,10 +24,12 @@ _COST_COLUMNS = {  # heading: field of Row, format
     "Denoise (s) ↓": ("denoise_seconds", ".3f"),
     "Total (s) ↓": ("total_seconds", ".3f"),
     "Speedup ↑": ("speedup", ".2f"),
+    "Interval": ("interval", ""),
+    "Limit": ("limit", ".2f"),
     "Memory (MiB) ↓": ("peak_memory_mib", ".0f"),
 }
 _ONLY_IN_PAPERS = {"image_reward": "ImageReward ↑", "clip_score": "CLIP Score ↑", "vbench": "VBench (%) ↑"}
-_ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Memory (MiB) ↓")
+_ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Interval", "Memory (MiB) ↓")
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,10 @@ class Table:
 
     A metric that cannot be computed shows as "n/a", and a note under the table says why. The reference shows "-" where
     it would be compared with itself. Seconds are medians per sample. A paper's value stands in brackets beside ours.
+    A speed-up beyond its limit, steps of the reference / NFE, is marked with an exclamation mark.
 
     Raises:
-        ValueError: no rows, a row that lacks a metric others have, or a metric that two scorers computed.
+        ValueError: no rows, a row that lacks a metric others have, or a metric that was computed in two ways.
     """
 
     rows: Sequence[Row]
@@ -58,9 +61,9 @@ class Table:
                 )
 
         for name in self.metrics:
-            scorers = sorted({row.scorers[name] for row in self.rows if name in row.scorers})
-            if len(scorers) > 1:
-                raise ValueError(f"{name} was computed by {' and by '.join(scorers)}; run stage=evaluate for all rows")
+            ways = sorted({row.provenance[name] for row in self.rows if name in row.provenance})
+            if len(ways) > 1:
+                raise ValueError(f"{name} was computed by {' and by '.join(ways)}; run stage=evaluate for all rows")
 
     @property
     def metrics(self) -> list[str]:
@@ -103,17 +106,16 @@ class Table:
     def to_markdown(self) -> str:
         header = self._header()
         lines = [f"### {self.title}\n"] if self.title else []
-        lines += [_markdown_line(header), _markdown_line(["---", *["---:"] * (len(header) - 1)])]
-        lines += [_markdown_line(self._cells(row, bold="**{}**")) for row in self.rows]
-        scorers = {name: text for row in self.rows for name, text in row.scorers.items()}
-        scored = [f"{METRICS[name].label}: {scorers[name]}" for name in self.metrics if name in scorers]
+        lines += [markdown_table([header, *(self._cells(row, bold="**{}**") for row in self.rows)])]
+        provenance = {name: text for row in self.rows for name, text in row.provenance.items()}
+        scored = [f"{METRICS[name].label}: {provenance[name]}" for name in self.metrics if name in provenance]
         lines += [f"\n{text}" for text in [self.caption, *self.notes, *scored] if text]
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
         """Unrounded values, one column each; "n/a" and "-" as in the table."""
         rows = [_plain(row) for row in self.rows]
-        columns = [key for key in rows[0] if key not in ("metrics", "scorers", "paper", "notes")]
+        columns = [key for key in rows[0] if key not in ("metrics", "provenance", "paper", "notes")]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*columns, *self.metrics, "notes"])
@@ -161,16 +163,21 @@ class Table:
 
 def _cost(row: Row, name: str, form: str) -> str:
     value = getattr(row, name)
-    return "n/a" if value is None else f"{value:{form}}" + "x" * (name == "speedup")
+    if value is None:
+        return "-" if name in ("limit", "interval") and row.reference else "n/a"
+    unit = "x" if name in ("speedup", "limit") else ""
+    return f"{value:{form}}{unit}" + " !" * (name == "speedup" and row.beyond_limit)
 
 
 def _beside(row: Row, name: str, ours: str) -> str:
     return f"{ours} ({row.paper[name]:g})" if name in row.paper else ours
 
 
-def _markdown_line(cells: list[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, headings first; the first column to the left, all others to the right."""
+    marks = ["---", *["---:"] * (len(rows[0]) - 1)]
+    cells = [rows[0], marks, *([cell.replace("|", r"\|") for cell in row] for row in rows[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _text(value: object) -> str:
@@ -185,4 +192,6 @@ def _plain(row: Row) -> dict[str, Any]:
 
 def _row(content: Mapping[str, Any]) -> Row:
     scores = {name: None if value is None else float(value) for name, value in content["metrics"].items()}
-    return Row(**dict(content) | {"metrics": scores, "notes": tuple(content["notes"])})
+    names = {"scorers": "provenance"}  # its name in older tables
+    fields = {names.get(key, key): value for key, value in content.items()}
+    return Row(**fields | {"metrics": scores, "notes": tuple(content["notes"])})

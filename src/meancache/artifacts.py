@@ -4,6 +4,8 @@ Every file appears whole or not at all (written beside itself, then renamed), so
 where it was. A sample exists when its record does and the picture's checksum agrees with it.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import torch
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import torch  # takes seconds: a job that finds all its work done does without
 
 log = logging.getLogger(__name__)
 
@@ -72,28 +76,10 @@ def locked(folder: Path, name: str = "work") -> Iterator[None]:
         lock.release()
 
 
-def weights_fingerprint(folder: str | Path) -> str:
-    """Identity of a local model folder, wherever it lies. A hub id stands for itself.
-
-    Hashes names, sizes and 64 pieces of every file, spread evenly: seconds for tens of gigabytes, and other weights
-    differ nearly everywhere.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        return str(folder)
-    digest = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix not in (".md", ".png")):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(root)} {size}\n".encode())
-        with path.open("rb") as file:
-            for piece in range(64):
-                file.seek(piece * size // 64)
-                digest.update(file.read(2**14))
-    return digest.hexdigest()[:16]
-
-
 def environment(device: str) -> dict[str, Any]:
     """Versions, hardware and code state, to lie beside every number."""
+    import torch
+
     packages = ("torch", "diffusers", "transformers", "accelerate")
     return {
         "git": _git("rev-parse", "HEAD"),
@@ -109,7 +95,11 @@ def environment(device: str) -> dict[str, Any]:
 
 def device_name(device: torch.device) -> str:
     """Make of the GPU or processor."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    if device.type != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _git(*arguments: str) -> str | None:
@@ -187,7 +177,9 @@ class SampleStore:
         return True
 
 
-def fill(store: SampleStore, names: list[str], make: Callable[[list[str]], None], shard: tuple[int, int]) -> bool:
+def make_missing(
+    store: SampleStore, names: list[str], make: Callable[[list[str]], None], shard: tuple[int, int]
+) -> bool:
     """Make what is missing of this shard's samples. True once the samples of all shards are there.
 
     Args:

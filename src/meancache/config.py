@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-STAGES = ("all", "calibrate", "fit", "plan", "generate", "evaluate", "tabulate")
+STAGES = ("all", "calibrate", "fit", "plan", "generate", "time", "evaluate", "tabulate")
 
 
 @dataclass
@@ -35,7 +35,8 @@ class ModelConfig:
         vae_dtype: of the VAE alone, or null for ``dtype``.
         fps: frames a second of the videos it makes; null: it makes pictures.
         transformer: other weights for the denoiser, a folder in diffusers format or a hub id; null: those of ``path``.
-        distilled: such weights for method=distilled, null if there are none.
+        reference: what is otherwise in the model whose full run this one is measured against, e.g. the teacher of a
+            distilled denoiser; null: nothing.
     """
 
     name: str
@@ -55,7 +56,7 @@ class ModelConfig:
     vae_dtype: str | None = None
     fps: int | None = None
     transformer: str | None = None
-    distilled: str | None = None
+    reference: dict[str, Any] | None = None
 
 
 @dataclass
@@ -104,8 +105,7 @@ class RuntimeConfig:
     Attributes:
         device: cpu, cuda, cuda:1 ...
         threads: CPU threads of torch, or null for torch's own choice.
-        batch_size: prompts a pipeline call; part of a run's identity, since latency depends on it.
-        warmup: untimed pipeline calls before the first timed one.
+        batch_size: prompts a pipeline call; part of a run's identity.
         offload: none, model or sequential (diffusers' CPU offload).
         compile: regional torch.compile: of the blocks of every denoiser.
         attention: back end of the denoisers' attention by diffusers' name (flash, _native_cudnn, sage ...), or null for
@@ -115,10 +115,17 @@ class RuntimeConfig:
     device: str
     threads: int | None
     batch_size: int
-    warmup: int
     offload: str
     compile: bool
     attention: str | None
+
+
+@dataclass
+class TimingConfig:
+    """How a run and its reference are timed: ``pairs`` of calls in turns (0: not at all), after ``warmup`` pairs."""
+
+    pairs: int
+    warmup: int
 
 
 @dataclass
@@ -153,6 +160,7 @@ class RunConfig:
     seeds: list[int]
     calibrate: CalibrateConfig
     metrics: MetricsConfig
+    timing: TimingConfig
     tracking: TrackingConfig
     runtime: RuntimeConfig
     shard: ShardConfig
@@ -232,7 +240,8 @@ def _check(config: RunConfig) -> None:
     for name, value, least in [
         ("model.num_steps", config.model.num_steps, 1),
         ("runtime.batch_size", config.runtime.batch_size, 1),
-        ("runtime.warmup", config.runtime.warmup, 0),
+        ("timing.pairs", config.timing.pairs, 0),
+        ("timing.warmup", config.timing.warmup, 0),
         ("calibrate.batch_size", config.calibrate.batch_size, 1),
         ("calibrate.max_span", config.calibrate.max_span, 1),
         ("the number of seeds", len(config.seeds), 1),

@@ -23,7 +23,7 @@ def png(sample: Image.Image | Sequence[Image.Image]) -> bytes:
     return buffer.getvalue()
 
 
-def glimpse(video: Sequence[Any]) -> list[Any]:
+def first_middle_last(video: Sequence[Any]) -> list[Any]:
     """The first, the middle and the last frame."""
     return [video[0], video[len(video) // 2], video[-1]]
 

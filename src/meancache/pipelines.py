@@ -11,36 +11,11 @@ import torch
 
 from meancache.config import ModelConfig, RuntimeConfig
 from meancache.models import adapter_for
+from meancache.weights import check_weights
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _loaded: dict[str, Any] = {}  # at most one: jobs of a sweep in one process share it
-
-
-def check_weights(model: ModelConfig) -> None:
-    """Raise ValueError, saying how to get them, if the weights are neither here nor may be fetched."""
-    folder = Path(model.path)
-    if folder.is_dir():
-        if not (folder / "model_index.json").exists():
-            raise ValueError(f"{model.path} is no diffusers model folder: it has no model_index.json. {model.weights}")
-    elif not model.download and not _in_hub_cache(model.path, "model_index.json", model.revision):
-        raise ValueError(f"the weights {model.path!r} are neither a folder here nor in the hub cache. {model.weights}")
-    denoiser = model.transformer
-    if denoiser and not Path(denoiser).is_dir() and not model.download and not _in_hub_cache(denoiser, "config.json"):
-        raise ValueError(
-            f"the denoiser {denoiser!r} is neither a folder here nor in the hub cache; conf/model/{model.name}.yaml "
-            "says where to get it if it is known there (model.distilled)"
-        )
-
-
-def _in_hub_cache(repository: str, file: str, revision: str | None = None) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(repository, file, revision=revision), str)
-    except HFValidationError:  # not even the form of a hub id
-        return False
 
 
 def start_runtime(runtime: RuntimeConfig) -> None:
@@ -59,16 +34,30 @@ def load_pipeline(model: ModelConfig, runtime: RuntimeConfig) -> Any:
             `prepare` refuses.
     """
     start_runtime(runtime)
-    for name, dtype in [("model.dtype", model.dtype), ("model.vae_dtype", model.vae_dtype or model.dtype)]:
-        if dtype not in DTYPES:
-            raise ValueError(f"{name} must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    check_weights(model)
+    _check(model)
     key = str((asdict(model), runtime.device, runtime.offload, runtime.compile, runtime.attention))
     if key not in _loaded:
         _loaded.clear()  # before loading: two large pipelines may not fit
         gc.collect()
         _loaded[key] = prepare(_load(model), model, runtime)
     return _loaded[key]
+
+
+def with_denoiser(pipe: Any, model: ModelConfig, runtime: RuntimeConfig) -> Any:
+    """A second pipeline of a loaded one's parts, but with the denoiser and settings of ``model``."""
+    _check(model)
+    kind = type(pipe)
+    options = {} if Path(model.path).is_dir() else {"revision": model.revision, "local_files_only": not model.download}
+    other = kind.from_pipe(pipe, transformer=_load_denoiser(model, kind, options), torch_dtype=None)  # as they are
+    other.set_progress_bar_config(disable=True)
+    return prepare(other, model, runtime)
+
+
+def _check(model: ModelConfig) -> None:
+    for name, dtype in [("model.dtype", model.dtype), ("model.vae_dtype", model.vae_dtype or model.dtype)]:
+        if dtype not in DTYPES:
+            raise ValueError(f"{name} must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    check_weights(model)
 
 
 def _load(model: ModelConfig) -> Any:

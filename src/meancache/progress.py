@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+def progress_bar(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     """Yield the items behind a bar with elapsed and remaining time. Draws nothing where there is no terminal."""
     columns = (
         TextColumn("{task.description:>12}"),

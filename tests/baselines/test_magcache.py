@@ -5,7 +5,7 @@ import yaml
 
 from baselines.magcache import MagCache
 from experiments.compose import CONF, compose_config
-from experiments.plan import build_method
+from experiments.job import Job
 
 FLUX = yaml.safe_load((CONF / "preset" / "flux-ratios.yaml").read_text())["ratios"]
 
@@ -43,7 +43,7 @@ FAST = [*range(10), 14, 18, 23, 29, 34, 41, 46, 48]
     ],
 )
 def test_the_presets_of_models_give_upstreams_steps(model, settings, expected):
-    method, _ = build_method(compose_config([f"model={model}", "method=magcache", *settings]), None)
+    method = Job(compose_config([f"model={model}", "method=magcache", *settings])).method
     assert sorted(method.computed_steps(50)) == expected
 
 

@@ -1,11 +1,12 @@
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+
+from meancache.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,11 +23,10 @@ def write_run(tmp_path):
         pictures: Tensor,
         *,
         nfe: int = 10,
-        denoise: float = 0.2,
         batch_size: int = 1,
         label: str = "",
         device: str = "a processor",
-    ) -> Path:
+    ) -> RunFolder:
         run = tmp_path / name
         (run / "samples").mkdir(parents=True)
         lines = []
@@ -41,6 +41,7 @@ def write_run(tmp_path):
                 "prompt": f"prompt {index}",
                 "category": "",
                 "seed": 3,
+                "noise_seed": 3,
                 "file": f"samples/{sample}.png",
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
                 "nfe": nfe,
@@ -48,7 +49,6 @@ def write_run(tmp_path):
                 "flops": {"denoiser": 1e12 * nfe, "pipeline": 2e12 + 1e12 * nfe},
                 "batch_size": batch_size,
                 "device": device,
-                "seconds": {"text": 0.01, "denoise": denoise, "vae": 0.02, "total": denoise + 0.03},
                 "peak_memory_mib": 100.0 + index,
                 **({"num_frames": len(picture)} if picture.ndim == 4 else {}),
             }
@@ -58,7 +58,7 @@ def write_run(tmp_path):
             f"label: {json.dumps(label or name)}\nmethod: {{name: {name}}}\nmodel: {{name: tiny}}\n"
         )
         (run / "DONE").touch()
-        return run
+        return RunFolder(run)
 
     return write
 

@@ -8,7 +8,7 @@ import torch
 from eval import metrics as registry
 from eval import perceptual
 from eval.perceptual import MetricUnavailable
-from eval.rows import row_from_run
+from eval.row import row_from_run
 from experiments.evaluate import evaluate
 
 
@@ -20,19 +20,19 @@ def runs(write_run, pictures, add_noise):
 def test_metrics_json_holds_mean_and_each_sample(runs):
     run, reference = runs
     content = evaluate(run, reference, ["psnr", "ssim", "st_lpips"])
-    assert json.loads((run / "metrics.json").read_text()) == content
+    assert json.loads((run.path / "metrics.json").read_text()) == content
     assert content["reference"] == "reference"
     entry = content["metrics"]["psnr"]
     assert entry["n"] == 2
     assert entry["value"] == pytest.approx(sum(entry["per_sample"].values()) / 2)
     assert entry["per_sample"].keys() == {"00000-3", "00001-3"}
-    assert entry["scorer"].startswith("torchmetrics ")
+    assert entry["provenance"].startswith("torchmetrics ")
 
 
 def test_scores_do_not_depend_on_the_batch_size(runs):
     run, reference = runs
     together = evaluate(run, reference, ["psnr", "st_lpips"], batch_size=2)["metrics"]
-    (run / "metrics.json").unlink()
+    (run.path / "metrics.json").unlink()
     apart = evaluate(run, reference, ["psnr", "st_lpips"], batch_size=1)["metrics"]
     for name in together:
         assert together[name]["per_sample"] == pytest.approx(apart[name]["per_sample"], rel=1e-4)
@@ -52,7 +52,7 @@ def test_all_identical_is_infinite_in_valid_json(write_run, pictures):
     assert (entry["psnr"]["value"], entry["psnr"]["identical"]) == ("inf", 2)
     assert entry["ssim"]["value"] == pytest.approx(1.0)
     assert "identical" not in entry["ssim"]
-    json.loads((run / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    json.loads((run.path / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def test_what_was_scored_before_is_kept_until_the_records_change(runs, write_run, add_noise, pictures, caplog):
@@ -63,7 +63,7 @@ def test_what_was_scored_before_is_kept_until_the_records_change(runs, write_run
     assert "kept psnr" in caplog.text
     assert both["metrics"]["psnr"] == first["metrics"]["psnr"]
     assert both["metrics"].keys() == {"psnr", "ssim"}
-    shutil.rmtree(reference)
+    shutil.rmtree(reference.path)
     again = evaluate(run, write_run("reference", add_noise(pictures, 0.05)), ["psnr"])
     assert again["metrics"].keys() == {"psnr"}
     assert again["metrics"]["psnr"]["value"] != first["metrics"]["psnr"]["value"]
@@ -88,18 +88,18 @@ def test_an_unknown_metric_or_a_damaged_picture_writes_nothing(runs):
     run, reference = runs
     with pytest.raises(ValueError, match="did you mean 'ssim'"):
         evaluate(run, reference, ["psnr", "sim"])
-    path = reference / "samples" / "00001-3.png"
+    path = reference.path / "samples" / "00001-3.png"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"reference/samples/00001-3\.png.*stage=generate"):
         evaluate(run, reference, ["psnr"])
-    assert not (run / "metrics.json").exists()
+    assert not (run.path / "metrics.json").exists()
 
 
-def test_another_scorer_version_scores_again(runs, monkeypatch):
+def test_another_provenance_version_scores_again(runs, monkeypatch):
     run, reference = runs
     evaluate(run, reference, ["psnr"])
     monkeypatch.setattr(registry, "version", lambda package: "99")
-    assert "torchmetrics 99" in evaluate(run, reference, ["psnr"])["metrics"]["psnr"]["scorer"]
+    assert "torchmetrics 99" in evaluate(run, reference, ["psnr"])["metrics"]["psnr"]["provenance"]
 
 
 def test_videos_are_scored_in_small_batches_and_the_reference_where_it_needs_none(write_run, videos, add_noise):
@@ -123,6 +123,6 @@ def test_the_reference_is_not_compared_with_itself(runs, caplog):
 @pytest.mark.parametrize("text", ["{", "[]", '{"metrics": {}}'])
 def test_a_damaged_metrics_file_is_named(runs, text):
     run, reference = runs
-    (run / "metrics.json").write_text(text)
+    (run.path / "metrics.json").write_text(text)
     with pytest.raises(ValueError, match=r"run/metrics\.json is damaged"):
         evaluate(run, reference, ["psnr"])

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from eval.rows import Row, row_from_run
+from eval.row import Row, row_from_run
+from eval.speedup import Speedup, speedup_of
 from eval.table import Table
 from experiments.evaluate import evaluate
 
@@ -30,7 +31,7 @@ def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
     assert cells["Original, 50 steps"][-2:] == ["-", "-"]
     assert cells["MeanCache (B=10)"][-2:] == ["**30.000**", "0.900"]
     assert cells["Fewer steps [10]"][-2:] == ["25.000", "**0.950**"]
-    assert cells["MeanCache (B=10)"][1:8] == ["12", "10", "10", "0.500", "0.600", "4.00x", "101"]
+    assert cells["MeanCache (B=10)"][1:10] == ["12", "10", "10", "0.500", "0.600", "4.00x", "n/a", "n/a", "101"]
     assert cells["Fewer steps [10]"][1:3] == ["n/a", "n/a"]
 
 
@@ -75,11 +76,11 @@ def test_a_missing_score_is_an_error_not_an_empty_cell():
         Table(())
 
 
-def test_scorers_are_named_and_must_agree():
-    scored = replace(FAST, scorers={"psnr": "scorer 1"})
+def test_provenance_is_named_and_must_agree():
+    scored = replace(FAST, provenance={"psnr": "scorer 1"})
     assert "PSNR: scorer 1" in Table((scored, FEWER)).to_markdown()
     with pytest.raises(ValueError, match="psnr was computed by scorer 1 and by scorer 2"):
-        Table((scored, replace(FEWER, scorers={"psnr": "scorer 2"})))
+        Table((scored, replace(FEWER, provenance={"psnr": "scorer 2"})))
 
 
 def test_the_terminal_shows_labels_as_they_are_and_the_best_in_bold():
@@ -111,9 +112,16 @@ def runs(write_run, pictures, add_noise):
     """A reference and an evaluated run with one identical picture."""
     images = add_noise(pictures, 0.1)
     images[0] = pictures[0]
-    reference = write_run("reference", pictures, nfe=50, denoise=1.0)
-    run = write_run("run", images, denoise=0.25, label="MeanCache (B=10)", batch_size=2, device="another processor")
+    reference = write_run("reference", pictures, nfe=50)
+    run = write_run("run", images, label="MeanCache (B=10)", batch_size=2, device="another processor")
     evaluate(run, reference, ["psnr", "ssim"])
+    ratios = (4.0, 3.9, 4.2, 4.1, 3.8, 9.0)
+    seconds = {
+        "reference": [{"denoise": 0.25 * ratio, "total": 0.3 * ratio} for ratio in ratios],
+        "run": [{"denoise": 0.25, "total": 0.3}] * len(ratios),
+    }
+    timing = {"identity": "", "reference": "reference", "interleaved": True, "seconds": seconds}
+    run.write("timing.json", json.dumps(timing))
     return run, reference
 
 
@@ -121,14 +129,38 @@ def test_a_row_tells_what_the_run_folder_holds(runs):
     run, reference = runs
     row = row_from_run(run, reference)
     assert (row.label, row.method, row.model, row.num_samples, row.nfe) == ("MeanCache (B=10)", "run", "tiny", 2, 10)
-    assert (row.denoise_seconds, row.speedup, row.peak_memory_mib) == (0.25, 4.0, 101.0)
+    assert (row.denoise_seconds, row.total_seconds, row.speedup, row.peak_memory_mib) == (0.25, 0.3, 4.05, 101.0)
+    assert (row.interval, row.limit, row.beyond_limit) == ("3.80 to 9.00", 5.0, False)
     assert row.metrics.keys() == {"psnr", "ssim"}
     assert row.notes[0] == "PSNR leaves out 1 of 2 pictures, identical to the reference"
-    assert "batches of 2, the reference in batches of 1" in row.notes[1]
-    assert "another processor" in row.notes[2]
+    assert "median of 6 ratios, timed in turns" in row.notes[1]
     original = row_from_run(reference)
     assert (original.reference, original.speedup, original.metrics) == (True, 1.0, {})
     assert row_from_run(reference, reference) == original
+
+
+def test_a_run_that_was_not_timed_against_this_reference_has_no_speedup(runs):
+    run, reference = runs
+    run.write(
+        "timing.json", (run.path / "timing.json").read_text().replace('"reference": "ref', '"reference": "other ref')
+    )
+    row = row_from_run(run, reference)
+    assert row.speedup is None and row.limit == 5.0
+    assert "not timed: run stage=time" in row.notes[1]
+
+
+def test_a_speedup_beyond_its_limit_is_marked():
+    table = Table((REFERENCE, replace(FAST, speedup=5.3, limit=5.0), replace(FEWER, speedup=4.9, limit=5.0)))
+    cells = _cells(table)
+    assert cells["MeanCache (B=10)"][6] == "5.30x !" and cells["Fewer steps [10]"][6] == "4.90x"
+
+
+def test_the_interval_holds_the_median_in_95_percent_of_cases():
+    assert speedup_of([3.0] * 5, [1.0, 2.0, 1.0, 1.0, 1.5]) == Speedup(3.0, 1.5, 3.0, 5)
+    twenty = speedup_of([float(k) for k in range(1, 21)], [1.0] * 20)
+    assert (twenty.median, twenty.low, twenty.high) == (10.5, 6.0, 15.0)  # the 6th and the 15th, as in tables
+    with pytest.raises(ValueError, match="needs pairs, got 2 and 1 times"):
+        speedup_of([1.0, 2.0], [1.0])
 
 
 def test_a_row_of_a_run_that_is_not_evaluated_is_refused(runs, write_run, pictures):
@@ -137,17 +169,17 @@ def test_a_row_of_a_run_that_is_not_evaluated_is_refused(runs, write_run, pictur
         row_from_run(write_run("new", pictures), reference)
     with pytest.raises(ValueError, match=r"against reference .*stage=evaluate"):
         row_from_run(run, write_run("other", pictures))
-    with (run / "records.jsonl").open("a") as file:
-        file.write((run / "records.jsonl").read_text().splitlines()[0].replace('"seed": 3', '"seed": 4') + "\n")
+    with (run.path / "records.jsonl").open("a") as file:
+        file.write((run.path / "records.jsonl").read_text().splitlines()[0].replace('"seed": 3', '"seed": 4') + "\n")
     with pytest.raises(ValueError, match="other records"):
         row_from_run(run, reference)
 
 
 def test_a_row_of_an_unfinished_or_nameless_run_is_refused(runs):
     run, reference = runs
-    (run / "config.yaml").write_text("label: x\n")
+    (run.path / "config.yaml").write_text("label: x\n")
     with pytest.raises(ValueError, match=r"config\.yaml does not name"):
         row_from_run(run, reference)
-    (reference / "DONE").unlink()
+    (reference.path / "DONE").unlink()
     with pytest.raises(ValueError, match="not a finished run"):
         row_from_run(reference)

@@ -14,7 +14,7 @@ from experiments.bench.measure import evenly, forced, spread
 from experiments.bench.options import parse, rows_of
 from experiments.compose import compose_config
 from experiments.full_size import random_weights
-from experiments.plan import build_method
+from experiments.job import Job
 from meancache.artifacts import environment
 from tests.pipelines import FAMILIES
 
@@ -156,7 +156,7 @@ def test_forced_steps_are_spread_from_first_to_last():
     assert sorted(evenly(5, 50)) == [0, 12, 24, 37, 49]
     assert evenly(1, 50) == {0}
     with pytest.raises(ValueError, match="force= is for methods that skip blocks by a threshold, not for FewerSteps"):
-        forced(build_method(compose_config(["method=fewer_steps"]), None)[0], evenly(5, 50))
+        forced(Job(compose_config(["method=fewer_steps"])).method, evenly(5, 50))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import get_object
 from PIL import Image
 
+from experiments.comparison import paper_values
 from experiments.compose import CONF, compose_config, compose_raw
 from experiments.errors import one_line
 from experiments.generate import call_arguments
-from experiments.plan import build_method, plan_request
-from experiments.tabulate import paper_values
+from experiments.job import Job
 from hydra_plugins.row_sweeper import expand
-from meancache.config import RunConfig
 from meancache.planner import PlanRequest
 
 NEEDED = {
@@ -112,12 +111,11 @@ def jobs_of(experiment: str) -> list[list[str]]:
     return [[f"experiment={experiment}", *row] for row in expand(rows)]
 
 
-def instantiates(overrides: list[str]) -> RunConfig:
+def instantiates(overrides: list[str]) -> None:
     config = compose_config(overrides)
-    request = plan_request(config)
+    request = Job(config).plan_request
     if request is None:
-        build_method(config, None)
-    return config
+        _ = Job(config).method
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -127,30 +125,39 @@ def test_every_row_of_every_experiment_instantiates(experiment):
 
 
 @pytest.mark.parametrize("experiment", PAPERS)
-def test_a_papers_table_has_a_row_for_each_job_on_its_model(experiment):
-    table = yaml.safe_load((CONF.parent / "experiments" / "tables" / f"{experiment}.yaml").read_text())
-    assert len(table["rows"]) == len(jobs_of(experiment))
-    for job in jobs_of(experiment):
-        config = instantiates([*job, f"model={table['model']}"])  # wins over the model that the experiment names
-        assert (config.model.name, config.paper) == (table["model"], f"experiments/tables/{experiment}.yaml")
+def test_each_row_of_a_papers_table_describes_one_job_on_its_model(experiment):
+    paper = compose_config([f"experiment={experiment}"]).paper
+    assert paper is not None
+    table = yaml.safe_load((CONF.parent / paper).read_text())
+    jobs = [[first, f"model={table['model']}", *row] for first, *row in jobs_of(experiment)]
+    shown = [values for job in jobs if (values := paper_values(Job(compose_config(job))))]
+    expected = [{name: value for name, value in row.items() if name != "run"} for row in table["rows"]]
+    assert shown == expected
 
 
 def test_a_row_may_hold_spaces_in_quotes():
     assert expand(["method=full 'label=\"a b\"'"]) == [["method=full", 'label="a b"']]
 
 
-def test_a_papers_values_are_shown_for_its_model_alone():
-    def values(model: str, jobs: list[int]):
-        return paper_values(compose_raw([f"model={model}", "paper=experiments/tables/table3.yaml"]), jobs)
-
-    assert values("tiny_flux", [0]) == []
-    assert values("flux", [3, 0])[0]["psnr"] == 24.569
-    with pytest.raises(ValueError, match="5 rows, but the sweep had more jobs"):
-        values("flux", [5])
+@pytest.mark.parametrize(
+    ("overrides", "psnr"),
+    [
+        (["model=flux", "budget=15", "gamma=1"], 22.376),
+        (["model=flux", "budget=15", "gamma=4"], 24.569),
+        (["model=flux", "budget=10", "gamma=4"], None),
+        (["model=flux", "budget=15", "gamma=4", "cost=displacement"], None),
+        (["model=flux", "budget=15", "gamma=4", "model.call.height=512"], None),
+        (["model=flux", "method=fewer_steps", "num_steps=15"], None),
+        (["model=tiny_flux", "budget=15", "gamma=4"], None),
+    ],
+)
+def test_a_papers_values_stand_beside_the_run_they_describe_alone(overrides, psnr):
+    job = Job(compose_config(["paper=experiments/tables/table3.yaml", *overrides]))
+    assert paper_values(job).get("psnr") == psnr
 
 
 def test_short_names_reach_the_method():
-    request = plan_request(compose_config(["method=meancache", "budget=13", "gamma=2.5", "spans=[3,5]"]))
+    request = Job(compose_config(["method=meancache", "budget=13", "gamma=2.5", "spans=[3,5]"])).plan_request
     assert request == PlanRequest(13, 2.5, (3, 5))
     assert compose_config(["method=fewer_steps", "num_steps=7"]).method["num_steps"] == 7
 
@@ -179,7 +186,7 @@ def test_short_names_reach_the_method():
 )
 def test_bad_settings_are_one_clear_line(overrides, message):
     with pytest.raises(ValueError, match=message) as caught:
-        plan_request(compose_config(overrides))
+        _ = Job(compose_config(overrides)).plan_request
     assert "\n" not in one_line(caught.value, overrides)
 
 

@@ -15,6 +15,7 @@ from experiments.figures.plans import main as plans_command
 from experiments.figures.tradeoff import pareto
 from experiments.figures.velocity import draw_velocity, hold_errors, jvp_errors
 from meancache.plan import Plan
+from meancache.run_folder import RunFolder
 from meancache.schedule import Schedule
 from meancache.stability import StabilityMap, edge_costs
 from meancache.trajectory import FullTrajectory
@@ -46,7 +47,7 @@ def trajectory() -> FullTrajectory:
     return FullTrajectory(schedule, torch.stack(latents), torch.stack(velocities))
 
 
-def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) -> Path:
+def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) -> RunFolder:
     (run / "samples").mkdir(parents=True)
     generator = torch.Generator().manual_seed(seed)
     lines = []
@@ -60,6 +61,7 @@ def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) ->
             "prompt": f"a large striped red circle above a small blue star, number {index}, on a night sky",
             "category": "",
             "seed": 0,
+            "noise_seed": 0,
             "file": f"samples/{file.name}",
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "nfe": 10,
@@ -67,14 +69,13 @@ def _write_run(run: Path, seed: int, num_prompts: int, side: int, label: str) ->
             "flops": None,
             "batch_size": 1,
             "device": "a processor",
-            "seconds": {"text": 0.0, "denoise": 0.1, "vae": 0.0, "total": 0.1},
             "peak_memory_mib": 1.0,
         }
         lines.append(json.dumps(record) + "\n")
     (run / "records.jsonl").write_text("".join(lines))
     (run / "config.yaml").write_text(f"label: {json.dumps(label)}\nmethod: {{name: a}}\nmodel: {{name: tiny}}\n")
     (run / "DONE").touch()
-    return run
+    return RunFolder(run)
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -90,7 +91,7 @@ def test_the_grid_has_a_column_a_run_and_a_row_a_prompt(tmp_path):
     pixels = _pixels(tmp_path / "new" / "grid.png")
     assert 3 * CELL < pixels.shape[0] < 4 * CELL
     assert 2 * CELL < pixels.shape[1] < 4 * CELL
-    expected = _pixels(run / "samples" / "00003-0.png")  # the third of 0, 1, 3: spread evenly over five
+    expected = _pixels(run.path / "samples" / "00003-0.png")  # the third of 0, 1, 3: spread evenly over five
     block = pixels[-8 - CELL : -8, -8 - CELL : -8]
     assert np.array_equal(block[2::4, 2::4], expected)
 
@@ -111,7 +112,7 @@ def test_the_grid_refuses_what_it_cannot_show(tmp_path):
         side_by_side([reference, run], tmp_path / "grid.png")
     with pytest.raises(ValueError, match="at least 1 row"):
         side_by_side([reference], tmp_path / "grid.png", limit=0)
-    path = run / "records.jsonl"
+    path = run.path / "records.jsonl"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 9'))
     with pytest.raises(ValueError, match="no prompt and seed"):
         side_by_side([reference, run], tmp_path / "grid.png")

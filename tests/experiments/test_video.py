@@ -7,9 +7,10 @@ import imageio.v3 as imageio
 import pytest
 import torch
 
-from eval.samples import load_sample, read_records
+from experiments.comparison import Comparison
 from experiments.compose import compose_config
-from experiments.stages import Outcome, run_stages
+from experiments.job import Job
+from experiments.stages import run_stages
 
 SMALL = [
     "model=tiny_hunyuan",
@@ -18,7 +19,7 @@ SMALL = [
     "calibrate.limit=1",
     "calibrate.seeds=[0]",
     "calibrate.max_span=2",
-    "runtime.warmup=0",
+    "timing.pairs=0",
     "metrics.names=[psnr,temporal_flickering]",
     "method=meancache",
     "budget=2",
@@ -26,42 +27,42 @@ SMALL = [
 ]
 
 
-def run(output: Path) -> Outcome:
+def run(output: Path) -> Comparison:
     torch.set_num_threads(2)  # the run asks for one
-    outcome = run_stages(compose_config([*SMALL, f"output={output}"]))
-    assert outcome is not None
-    return outcome
+    comparison = run_stages(Job(compose_config([*SMALL, f"output={output}"])))
+    assert comparison is not None
+    return comparison
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return run(tmp_path_factory.mktemp("output"))
 
 
-def test_a_video_is_kept_whole_and_as_an_mp4(outcome):
-    for folder, nfe in ((outcome.run, 2), (outcome.reference, 4)):
-        assert json.loads((folder / "env.json").read_text())["threads"] == 1
-        for record in read_records(folder):
+def test_a_video_is_kept_whole_and_as_an_mp4(comparison):
+    for folder, nfe in ((comparison.run, 2), (comparison.reference, 4)):
+        assert json.loads((folder.path / "env.json").read_text())["threads"] == 1
+        for record in folder.records():
             assert (record.num_frames, record.nfe) == (9, nfe)
-            assert load_sample(folder, record).shape == (9, 3, 64, 64)
-            shown = imageio.imread((folder / record.file).with_suffix(".mp4"))
-            exact = load_sample(folder, record).permute(0, 2, 3, 1).numpy() * 255
+            assert folder.load(record).shape == (9, 3, 64, 64)
+            shown = imageio.imread(folder.to_look_at(record))
+            exact = folder.load(record).permute(0, 2, 3, 1).numpy() * 255
             assert shown.shape == (9, 64, 64, 3)
             assert abs(shown - exact).mean() < 12
 
 
-def test_videos_are_scored_frame_by_frame_and_the_reference_for_itself(outcome):
-    scores, own = (json.loads((f / "metrics.json").read_text())["metrics"] for f in (outcome.run, outcome.reference))
+def test_videos_are_scored_frame_by_frame_and_the_reference_for_itself(comparison):
+    scores, own = (f.metrics()["metrics"] for f in (comparison.run, comparison.reference))
     assert 5 < scores["psnr"]["value"] < 80 and own.keys() == {"temporal_flickering"}
     assert 0.5 < own["temporal_flickering"]["value"] < 1
-    assert (outcome.run / "grid.png").exists()
+    assert (comparison.run.path / "grid.png").exists()
 
 
-def test_a_lost_mp4_is_made_again_and_nothing_else_changes(outcome, caplog):
-    first, second = (outcome.run / record.file for record in read_records(outcome.run))
+def test_a_lost_mp4_is_made_again_and_nothing_else_changes(comparison, caplog):
+    first, second = (comparison.run.path / record.file for record in comparison.run.records())
     before = first.read_bytes(), second.stat().st_mtime_ns
     first.with_suffix(".mp4").unlink()
     with caplog.at_level("INFO"):
-        assert run(outcome.run.parents[1]) == outcome
+        assert run(comparison.run.path.parents[1]) == comparison
     assert first.with_suffix(".mp4").exists()
     assert (first.read_bytes(), second.stat().st_mtime_ns) == before

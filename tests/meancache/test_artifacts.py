@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from meancache.artifacts import SampleStore, content_hash, fill, locked, make_folder, weights_fingerprint, write_atomic
+from meancache.artifacts import SampleStore, content_hash, locked, make_folder, make_missing, write_atomic
+from meancache.weights import weights_fingerprint
 
 NAMES = [f"{index:05d}-0" for index in range(6)]
 
@@ -24,8 +25,8 @@ def make_into(store: SampleStore, made: list[str]):
 
 def test_what_is_there_is_not_made_again(tmp_path):
     store, made = SampleStore(tmp_path, ".bin"), []
-    assert fill(store, NAMES, make_into(store, made), (0, 1))
-    assert fill(store, NAMES, make_into(store, made), (0, 1))
+    assert make_missing(store, NAMES, make_into(store, made), (0, 1))
+    assert make_missing(store, NAMES, make_into(store, made), (0, 1))
     assert made == NAMES
     records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     assert [record["sample"] for record in records] == NAMES
@@ -34,12 +35,12 @@ def test_what_is_there_is_not_made_again(tmp_path):
 
 def test_damaged_samples_and_only_those_are_made_again(tmp_path, caplog):
     store, made = SampleStore(tmp_path, ".bin"), []
-    fill(store, NAMES, make_into(store, made), (0, 1))
+    make_missing(store, NAMES, make_into(store, made), (0, 1))
     store.payload(NAMES[1]).write_bytes(b"trunc")
     (store.samples / f"{NAMES[3]}.json").write_text('{"sample": "0000')
     store.payload(NAMES[4]).unlink()
     made.clear()
-    assert fill(store, NAMES, make_into(store, made), (0, 1))
+    assert make_missing(store, NAMES, make_into(store, made), (0, 1))
     assert made == [NAMES[1], NAMES[3], NAMES[4]]
     assert "damaged" in caplog.text
 
@@ -55,13 +56,13 @@ def test_a_lost_copy_to_look_at_is_made_again(tmp_path):
 
 def test_done_is_written_when_all_shards_are(tmp_path):
     store, made = SampleStore(tmp_path, ".bin"), []
-    assert not fill(store, NAMES, make_into(store, made), (0, 2))
+    assert not make_missing(store, NAMES, make_into(store, made), (0, 2))
     assert not (tmp_path / "DONE").exists()
-    assert fill(store, NAMES, make_into(store, made), (1, 2))
+    assert make_missing(store, NAMES, make_into(store, made), (1, 2))
     assert made == NAMES[0::2] + NAMES[1::2]
 
 
-def _slow_fill(folder) -> None:
+def _slow_making(folder) -> None:
     store = SampleStore(folder, ".bin")
 
     def make(missing: list[str]) -> None:
@@ -71,18 +72,18 @@ def _slow_fill(folder) -> None:
             time.sleep(0.05)
             store.put(name, name.encode(), {})
 
-    fill(store, NAMES, make, (0, 1))
+    make_missing(store, NAMES, make, (0, 1))
 
 
 def test_jobs_at_once_share_the_work_and_a_killed_one_loses_nothing(tmp_path):
     context = multiprocessing.get_context("fork")
-    first = context.Process(target=_slow_fill, args=(tmp_path,))
+    first = context.Process(target=_slow_making, args=(tmp_path,))
     first.start()
     while not (tmp_path / "samples" / f"{NAMES[1]}.json").exists():
         time.sleep(0.01)
     os.kill(first.pid, signal.SIGKILL)
     first.join()
-    others = [context.Process(target=_slow_fill, args=(tmp_path,)) for _ in range(2)]
+    others = [context.Process(target=_slow_making, args=(tmp_path,)) for _ in range(2)]
     for job in others:
         job.start()
     for job in others:

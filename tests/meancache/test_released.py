@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from experiments.compose import CONF, compose_config
-from experiments.plan import build_method, plan_request
+from experiments.job import Job
 from meancache.method import Full, MeanCache
 from meancache.plan import Plan
 from meancache.schedule import Schedule
@@ -143,7 +143,7 @@ def test_at_k_1_the_scripts_add_rounding_of_bfloat16_latents():
 def test_the_command_line_reaches_a_plan():
     config = compose_config(["model=qwen_image", "method=meancache_released", "budget=10", "exact_hold=false"])
     plan = Plan.released(PLANS["qwen_image"], 10, "qwen_image")
-    assert build_method(config, plan_request(config)) == (MeanCache(plan, exact_hold=False), plan)
+    assert Job(config).method == MeanCache(plan, exact_hold=False)
     assert Plan.from_json(plan.to_json()) == plan
 
 

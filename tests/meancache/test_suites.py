@@ -10,9 +10,8 @@ from threading import Thread
 
 import pytest
 
-from experiments.calibrate import calibration_samples
 from experiments.compose import compose_config
-from experiments.generate import samples_of
+from experiments.job import Job
 from meancache.prompts import load_prompts
 from meancache.suites import SUITES, Suite, SuiteFile, calibration_categories, suite_folder
 
@@ -100,10 +99,10 @@ def test_calibration_takes_the_suites_own_categories_unless_told_otherwise(moves
     def categories(samples):
         return Counter(sample.prompt.category for sample in samples)
 
-    assert categories(samples_of(compose_config([*overrides, "prompts.limit=6"]))) == {"left": 2, "right": 2, "up": 2}
-    chosen = calibration_samples(compose_config([*overrides, "calibrate.limit=10"]))
+    assert categories(Job(compose_config([*overrides, "prompts.limit=6"])).samples) == {"left": 2, "right": 2, "up": 2}
+    chosen = Job(compose_config([*overrides, "calibrate.limit=10"])).calibration_samples
     assert categories(chosen) == {"left": 10, "up": 10}
-    other = calibration_samples(compose_config([*overrides, "calibrate.limit=10", "calibrate.categories=[right]"]))
+    other = Job(compose_config([*overrides, "calibrate.limit=10", "calibrate.categories=[right]"])).calibration_samples
     assert categories(other) == {"right": 20}
 
 

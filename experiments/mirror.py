@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from eval.rows import row_from_run
-from eval.samples import Record, read_records
-from experiments.stages import Outcome
+from eval.row import row_from_run
+from experiments.comparison import Comparison
 from meancache.config import RunConfig
 from meancache.tracking import Tracker, start
 
@@ -30,27 +29,21 @@ def tracker_of(config: RunConfig) -> Iterator[Tracker]:
         tracker.finish()
 
 
-def report(tracker: Tracker, outcome: Outcome) -> None:
+def report(tracker: Tracker, comparison: Comparison) -> None:
     """Tell the tracker what the run gave. It is only a mirror: if that fails, the run stands all the same."""
     try:
-        _report(tracker, outcome)
+        _report(tracker, comparison)
     except Exception:
-        log.warning("the tracker was not told of %s", outcome.run, exc_info=True)
+        log.warning("the tracker was not told of %s", comparison.run.path, exc_info=True)
 
 
-def _report(tracker: Tracker, outcome: Outcome) -> None:
-    row = asdict(row_from_run(outcome.run, outcome.reference))
+def _report(tracker: Tracker, comparison: Comparison) -> None:
+    row = asdict(row_from_run(comparison.run, comparison.reference))
     scores = {name: value for name, value in row["metrics"].items() if value is not None}
     tracker.log_metrics({name: row[name] for name in NUMBERS if row[name] is not None} | scores)
-    records = read_records(outcome.run)[:MOST_SAMPLES]
-    tracker.log_samples([(_shown(outcome.run, record), f"{record.prompt} (seed {record.seed})") for record in records])
+    run, records = comparison.run, comparison.run.records()[:MOST_SAMPLES]
+    tracker.log_samples([(run.to_look_at(record), f"{record.prompt} (seed {record.seed})") for record in records])
     for name in ("grid", "plan"):
-        picture = outcome.run / f"{name}.png"
+        picture = run.path / f"{name}.png"
         if picture.exists():
             tracker.log_picture(name, picture)
-
-
-def _shown(run: Path, record: Record) -> Path:
-    """The picture, or the MP4 beside a video's frames."""
-    file = run / record.file
-    return file if record.num_frames is None else file.with_suffix(".mp4")

@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from eval.samples import load_image, load_sample, pair_records, read_records
+from meancache.run_folder import load_image
 
 
 def test_records_and_pictures_are_read_back(write_run, pictures):
     run = write_run("run", pictures)
-    records = read_records(run)
+    records = run.records()
     assert [record.key for record in records] == [(0, 3), (1, 3)]
-    assert records[0].seconds["denoise"] == 0.2
-    picture = load_sample(run, records[1])
+    assert records[0].nfe == 10
+    picture = run.load(records[1])
     assert picture.shape == (3, 64, 64)
     assert picture.dtype == torch.float32
     assert torch.allclose(picture, pictures[1], atol=0.5 / 255)
@@ -18,63 +18,63 @@ def test_records_and_pictures_are_read_back(write_run, pictures):
 def test_videos_of_any_length_are_read_back_frame_by_frame(write_run, videos, monkeypatch):
     run = write_run("run", videos)
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)  # PIL takes larger pictures for attacks
-    record = read_records(run)[1]
+    record = run.records()[1]
     assert record.num_frames == 4
-    assert torch.allclose(load_sample(run, record), videos[1], atol=0.5 / 255)
+    assert torch.allclose(run.load(record), videos[1], atol=0.5 / 255)
 
 
 @pytest.mark.parametrize("name", ["DONE", "records.jsonl"])
 def test_an_unfinished_run_is_refused(write_run, pictures, name):
     run = write_run("run", pictures)
-    (run / name).unlink()
+    (run.path / name).unlink()
     with pytest.raises(ValueError, match=rf"{name} is missing.*stage=generate"):
-        read_records(run)
+        run.records()
 
 
 @pytest.mark.parametrize("line", ["{", '{"sample": "00000-3"}', "[]", "3"])
 def test_a_malformed_line_is_named(write_run, pictures, line):
     run = write_run("run", pictures)
-    with (run / "records.jsonl").open("a") as file:
+    with (run.path / "records.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=r"records\.jsonl, line 3 .*stage=generate"):
-        read_records(run)
+        run.records()
 
 
 def test_a_run_without_samples_or_with_one_twice_is_refused(write_run, pictures):
     run = write_run("run", pictures)
-    lines = (run / "records.jsonl").read_text()
-    (run / "records.jsonl").write_text(lines + lines)
+    lines = (run.path / "records.jsonl").read_text()
+    (run.path / "records.jsonl").write_text(lines + lines)
     with pytest.raises(ValueError, match="twice"):
-        read_records(run)
-    (run / "records.jsonl").write_text("")
+        run.records()
+    (run.path / "records.jsonl").write_text("")
     with pytest.raises(ValueError, match="no samples"):
-        read_records(run)
+        run.records()
 
 
 def test_pairs_match_on_prompt_and_seed_whatever_the_order(write_run, pictures):
     run, reference = write_run("run", pictures), write_run("reference", pictures)
-    path = reference / "records.jsonl"
+    path = reference.path / "records.jsonl"
     path.write_text("\n".join(reversed(path.read_text().splitlines())))
-    assert [(a.key, b.key) for a, b in pair_records(run, reference)] == [((0, 3), (0, 3)), ((1, 3), (1, 3))]
+    assert [(a.key, b.key) for a, b in run.pairs(reference)] == [((0, 3), (0, 3)), ((1, 3), (1, 3))]
 
 
 def test_a_sample_without_reference_is_refused(write_run, pictures):
     with pytest.raises(ValueError, match=r"1 of 2 samples .* no reference .* 00001-3"):
-        pair_records(write_run("run", pictures), write_run("reference", pictures[:1]))
+        write_run("run", pictures).pairs(write_run("reference", pictures[:1]))
 
 
 def test_another_prompt_is_refused(write_run, pictures):
     run, reference = write_run("run", pictures), write_run("reference", pictures)
-    path = reference / "records.jsonl"
+    path = reference.path / "records.jsonl"
     path.write_text(path.read_text().replace("prompt 1", "something else"))
     with pytest.raises(ValueError, match=r"'prompt 1' in .* but 'something else'"):
-        pair_records(run, reference)
+        run.pairs(reference)
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60, 200])
 def test_a_truncated_picture_is_named(write_run, kept):
     run = write_run("run", torch.rand(1, 3, 32, 32))
-    path = run / "samples" / "00000-3.png"
+    path = run.path / "samples" / "00000-3.png"
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"00000-3\.png.*stage=generate"):
         load_image(path)
@@ -82,10 +82,10 @@ def test_a_truncated_picture_is_named(write_run, kept):
 
 def test_a_missing_or_exchanged_picture_is_refused(write_run, pictures):
     run = write_run("run", pictures)
-    first, second = read_records(run)
-    (run / first.file).write_bytes((run / second.file).read_bytes())
+    first, second = run.records()
+    (run.path / first.file).write_bytes((run.path / second.file).read_bytes())
     with pytest.raises(ValueError, match="not the picture that was recorded"):
-        load_sample(run, first)
-    (run / second.file).unlink()
+        run.load(first)
+    (run.path / second.file).unlink()
     with pytest.raises(ValueError, match=r"00001-3\.png"):
-        load_sample(run, second)
+        run.load(second)

@@ -1,4 +1,4 @@
-"""Match: find the threshold at which a method computes so many steps on this model.
+"""Threshold: find the threshold at which a method computes so many steps on this model.
 
 Thresholds of the literature are tied to the model they were tuned on. To compare methods at equal NFE on another one,
 such as the embedded models, rows of an experiment ask for ``match_nfe``.
@@ -12,12 +12,9 @@ from statistics import fmean
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.calibrate import calibration_samples
-from experiments.generate import call_pipeline, model_identity
-from experiments.plan import build_method, plan_request
+from experiments.job import Job
 from meancache.artifacts import content_hash, locked, make_folder, write_atomic
 from meancache.config import RunConfig, parse_config
-from meancache.pipelines import load_pipeline
 from meancache.prompts import Sample, identity_of, in_batches
 
 log = logging.getLogger(__name__)
@@ -27,7 +24,7 @@ LOWEST, HIGHEST = 1e-4, 1e2
 TRIALS, TOLERANCE, DIGITS = 14, 0.25, 4
 
 
-def with_matched_threshold(config: DictConfig) -> RunConfig:
+def resolve_threshold(config: DictConfig) -> RunConfig:
     """The configuration, with the threshold searched where it asks for that.
 
     Raises:
@@ -48,11 +45,12 @@ def with_matched_threshold(config: DictConfig) -> RunConfig:
 def find_threshold(config: DictConfig, run_config: RunConfig) -> float:
     """The threshold whose mean NFE is nearest to ``match_nfe``; searched once and kept on disk."""
     assert run_config.match_nfe is not None
-    samples = calibration_samples(run_config)
+    job = Job(run_config)
+    samples = job.calibration_samples
     samples = samples[:: max(len(samples) // PROMPTS, 1)][:PROMPTS]
     method = {key: value for key, value in run_config.method.items() if key not in ("threshold", "plan")}
     identity = {
-        "model": model_identity(run_config),
+        "model": job.identity,
         "method": method,
         "samples": identity_of(samples),
         "nfe": run_config.match_nfe,
@@ -73,7 +71,7 @@ def _search(config: DictConfig, samples: Sequence[Sample], target: float) -> dic
     low, high, best = LOWEST, HIGHEST, (float("inf"), 0.0, 0.0)
     for _ in range(TRIALS):
         threshold = float(f"{(low * high) ** 0.5:.{DIGITS}g}")
-        nfe = _mean_nfe(parse_config(OmegaConf.merge(config, {"threshold": threshold})), samples)  # type: ignore
+        nfe = _mean_nfe(Job(parse_config(OmegaConf.merge(config, {"threshold": threshold}))), samples)  # type: ignore
         best = min(best, (abs(nfe - target), threshold, nfe))
         if best[0] <= TOLERANCE:
             break
@@ -81,8 +79,10 @@ def _search(config: DictConfig, samples: Sequence[Sample], target: float) -> dic
     return {"threshold": best[1], "nfe": best[2]}
 
 
-def _mean_nfe(config: RunConfig, samples: Sequence[Sample]) -> float:
-    pipe = load_pipeline(config.model, config.runtime)
-    method, _ = build_method(config, plan_request(config))
-    batches = in_batches(samples, config.runtime.batch_size)
-    return fmean(call_pipeline(config, pipe, method, batch, output_type="latent")[1].run.nfe for batch in batches)
+def _mean_nfe(job: Job, samples: Sequence[Sample]) -> float:
+    from experiments.generate import call_pipeline  # torch and diffusers: only where something is searched
+    from meancache.pipelines import load_pipeline
+
+    pipe = load_pipeline(job.model, job.config.runtime)
+    batches = in_batches(samples, job.config.runtime.batch_size)
+    return fmean(call_pipeline(job, pipe, job.method, batch, output_type="latent").run.nfe for batch in batches)

@@ -1,0 +1,187 @@
+"""One row of a results table: what a finished and evaluated run folder says about itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from eval.metrics import METRICS
+from eval.speedup import median_seconds, speedup_of
+from meancache.run_folder import Record, RunFolder
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        label: what the method is called in the table, with its settings.
+        method: name of the method.
+        model: name of the model.
+        num_samples: pictures or videos in the run.
+        nfe: mean number of computed steps.
+        denoise_seconds: median time of the denoising loop, per sample; None where it was not timed.
+        total_seconds: median time of everything, per sample, likewise.
+        speedup: how many times faster the denoising loop is than the reference's, by calls timed in turns; 1 for the
+            reference, None where it was not timed.
+        peak_memory_mib: highest peak memory of a sample, MiB.
+        flops: mean TFLOPs of a sample, text encoders and VAE included; None where they are not known.
+        denoiser_flops: of the denoiser alone.
+        metrics: score by metric name; None where the metric could not be computed.
+        provenance: what computed each score, by metric name.
+        reference: whether this is the run that the others are compared with.
+        speedup_low: lower end of the speed-up's interval.
+        speedup_high: its upper end.
+        limit: the speed-up if all that is not a computed step took no time: steps of the reference / ``nfe``. None for
+            another denoiser than the reference's, whose steps cost what they cost.
+        paper: a paper's values for this row, by field or metric name.
+        notes: what a reader must know about this row.
+    """
+
+    label: str
+    method: str
+    model: str
+    num_samples: int
+    nfe: float
+    denoise_seconds: float | None
+    total_seconds: float | None
+    speedup: float | None
+    peak_memory_mib: float
+    flops: float | None
+    denoiser_flops: float | None
+    metrics: Mapping[str, float | None]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    reference: bool = False
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    limit: float | None = None
+    paper: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def interval(self) -> str | None:
+        """Of the speed-up, in words."""
+        return None if self.speedup_low is None else f"{self.speedup_low:.2f} to {self.speedup_high:.2f}"
+
+    @property
+    def beyond_limit(self) -> bool:
+        """Whether the speed-up is more than the computed steps allow: then the timing, not the method, was lucky."""
+        return None not in (self.speedup, self.limit) and round(self.speedup, 2) > round(self.limit, 2)  # type: ignore
+
+
+def row_from_run(
+    run: RunFolder,
+    reference: RunFolder | None = None,
+    *,
+    label: str | None = None,
+    metrics: Sequence[str] | None = None,
+    paper: Mapping[str, float] | None = None,
+) -> Row:
+    """The row of a finished run.
+
+    Args:
+        run: the run.
+        reference: the run it was evaluated against; None, or ``run``, when it is the reference itself.
+        label: what to call it, else the label it was first made with.
+        metrics: scores to show, else all there are.
+        paper: a paper's values for this run.
+
+    Raises:
+        ValueError: the run is unfinished, or not evaluated against this reference as both are now.
+    """
+    if reference == run:
+        reference = None
+    records, config = run.records(), run.config()
+    entries = _entries(run, reference or run) if reference or run.metrics() else {}
+    entries = {name: entry for name, entry in entries.items() if metrics is None or name in metrics}
+    notes = [*_config_notes(config), *_score_notes(entries)] if reference else []
+    notes += dict.fromkeys(note for record in records for note in record.notes)
+    times, time_notes = _times(run, reference, config["model"]["name"], fmean(record.nfe for record in records))
+    return Row(
+        label=label or config["label"],
+        method=config["method"]["name"],
+        model=config["model"]["name"],
+        num_samples=len(records),
+        nfe=fmean(record.nfe for record in records),
+        peak_memory_mib=max(record.peak_memory_mib for record in records),
+        flops=_mean_tflops(records, "pipeline"),
+        denoiser_flops=_mean_tflops(records, "denoiser"),
+        metrics={name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
+        provenance={name: entry["provenance"] for name, entry in entries.items() if "provenance" in entry},
+        reference=reference is None,
+        paper=paper or {},
+        notes=(*notes, *time_notes),
+        **times,
+    )
+
+
+def reference_seconds(runs: Iterable[RunFolder], reference: RunFolder) -> list[Mapping[str, float]]:
+    """Every timing of a reference in the pairs of these runs; its own where it was timed alone."""
+    timings = [timing for run in runs if (timing := run.timing()) and timing["reference"] == reference.name]
+    seconds = [entry for timing in timings for entry in timing["seconds"].get("reference", [])]
+    own = reference.timing()
+    return seconds or (own["seconds"]["run"] if own else [])
+
+
+def _times(run: RunFolder, reference: RunFolder | None, model: str, nfe: float) -> tuple[dict[str, Any], list[str]]:
+    """Fields of a row about time, and what must be known of them."""
+    timing = run.timing()
+    seconds = timing["seconds"]["run"] if timing else []
+    fields: dict[str, Any] = {
+        "denoise_seconds": median_seconds(seconds, "denoise"),
+        "total_seconds": median_seconds(seconds, "total"),
+    }
+    if reference is None:
+        return fields | {"speedup": 1.0}, []
+    config = reference.config()["model"]
+    if config["name"] == model:
+        fields["limit"] = fmean(record.nfe for record in reference.records()) / nfe
+    if timing is None or timing["reference"] != reference.name:
+        return fields | {"speedup": None}, ["not timed: run stage=time with timing.pairs of at least 1"]
+    both = ([entry["denoise"] for entry in timing["seconds"][name]] for name in ("reference", "run"))
+    speedup = speedup_of(*both)
+    fields |= {"speedup": speedup.median, "speedup_low": speedup.low, "speedup_high": speedup.high}
+    notes = [f"speed-up of the denoising loop: median of {speedup.num_pairs} ratios, timed in turns with the reference"]
+    if not timing["interleaved"]:
+        notes = ["timed after its reference, not in turns: with offload two denoisers cannot be kept loaded"]
+    return fields, notes
+
+
+def _mean_tflops(records: list[Record], part: str) -> float | None:
+    known = [record.flops[part] for record in records if record.flops is not None]
+    return fmean(known) / 1e12 if len(known) == len(records) else None
+
+
+def _config_notes(config: Mapping[str, Any]) -> list[str]:
+    """What of the settings a reader must know."""
+    if config.get("match_nfe") and config["model"].get("thresholds") == "searched":
+        return [f"threshold searched for {config['match_nfe']:g} computed steps"]
+    return []
+
+
+def _entries(run: RunFolder, reference: RunFolder) -> dict[str, dict[str, Any]]:
+    """The metrics of metrics.json, after checking that they are of this run and this reference as they are now."""
+    content = run.metrics()
+    if content is None:
+        raise ValueError(f"{run.path} is not evaluated: metrics.json is missing; run it again with stage=evaluate")
+    origin = (reference.name, {"run": run.hash_records(), "reference": reference.hash_records()})
+    if (content["reference"], content["records"]) != origin:
+        raise ValueError(
+            f"{run.path}/metrics.json was computed against {content['reference']} from other records than those of "
+            f"{run.path} and {reference.path}; run it again with stage=evaluate"
+        )
+    return content["metrics"]
+
+
+def _score_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is missing or left out of the scores."""
+    notes = []
+    for name, entry in entries.items():
+        label = METRICS[name].label
+        if "unavailable" in entry:
+            notes.append(f"{label} is n/a: {entry['unavailable']}")
+        if "identical" in entry:
+            notes.append(
+                f"{label} leaves out {entry['identical']} of {entry['n']} pictures, identical to the reference"
+            )
+    return notes
