@@ -1,6 +1,7 @@
 """The direction of imports: {run.py, embedded} -> experiments -> {baselines, peers, eval} -> meancache."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def imports(path: Path) -> set[str]:
 
 def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """The dotted name that a file is imported by."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "src" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_file_leads_back_to_itself():
+    """Whatever the depth of an import: inside a function, or for types alone."""
+    files = {module_of(path): path for folder in FORBIDDEN for path in sources(folder)}
+    graph = {name: sorted((imports(path) & files.keys()) - {name}) for name, path in files.items()}
+    assert len(files) > 100 and sum(map(len, graph.values())) > 300  # it sees the project
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
