@@ -142,7 +142,7 @@ def ace_step() -> Any:
 ACE_STEP_INPUTS = {"prompt": "a song", "audio_duration": 4.0}
 
 
-@entry("audio", "AceStepPipeline", tolerance=0.1, note=MOMENTUM)
+@entry("audio", "AceStepPipeline", tolerance=0.05, note=MOMENTUM)
 def ace_step_guided() -> Made:
     return ace_step(), ACE_STEP_INPUTS
 

@@ -90,7 +90,7 @@ def ltx2_vae() -> AutoencoderKLLTX2Video:
         downsample_type=("spatial",),
         upsample_residual=(False,),
         upsample_factor=(1,),
-        patch_size=1,
+        patch_size=4,
         patch_size_t=1,
         encoder_causal=True,
         decoder_causal=False,

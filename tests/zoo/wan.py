@@ -159,7 +159,7 @@ def vace() -> Made:
     return pipe, PROMPT | SIZE | {"video": VIDEO, "mask": [photo(16)] * 9}
 
 
-@entry("wan", "WanAnimatePipeline, several segments", note="timesteps set anew at the end of each segment")
+@entry("wan", "WanAnimatePipeline, two segments", note="timesteps set anew at the end of each segment")
 def animate() -> Made:
     transformer = wan_transformer(
         36,
@@ -176,9 +176,13 @@ def animate() -> Made:
         inject_face_latents_blocks=2,
     )
     pipe = wan(WanAnimatePipeline, transformer=transformer, **clip_encoder())
-    inputs = {"image": photo(16), "pose_video": VIDEO * 2, "face_video": VIDEO * 2, "segment_frame_length": 9}
+    inputs = {
+        "pose_video": VIDEO + VIDEO[1:],
+        "face_video": VIDEO + VIDEO[1:],
+        "segment_frame_length": 9,
+    }
     sizes = {"height": 16, "width": 16, "guidance_scale": 1.0}
-    return pipe, PROMPT | sizes | inputs
+    return pipe, PROMPT | PHOTO | sizes | inputs
 
 
 def skyreels(kind: Any, in_channels: int = 16, **components: Any) -> Any:
@@ -203,7 +207,7 @@ def diffusion_forcing() -> Made:
     return skyreels(SkyReelsV2DiffusionForcingPipeline), PROMPT | SIZE | {"prompt": None}
 
 
-@entry("skyreels_v2", "SkyReelsV2DiffusionForcingPipeline, asynchronous", refused="at other times", calls_before=4)
+@entry("skyreels_v2", "SkyReelsV2DiffusionForcingPipeline, asynchronous", refused="at other times", calls_before=6)
 def diffusion_forcing_asynchronous() -> Made:
     frames = {"ar_step": 2, "causal_block_size": 1}
     return skyreels(SkyReelsV2DiffusionForcingPipeline), PROMPT | SIZE | {"prompt": None} | frames
