@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.zoo import families
-from tests.zoo.check import Zoo, check, refuse
+from tests.zoo.check import Found, Zoo, check, refuse
 from tests.zoo.entries import Entry
 
 PATH = Path(__file__).parents[2] / "docs" / "pipelines.md"
@@ -35,15 +35,20 @@ def row(entry: Entry) -> list[str]:
         if entry.refused:
             return [entry.name, "refused", "", "", "", _reason(zoo)]
         found = check(zoo)
-    steps = f"{len(found.calls)}" if len(found.calls) == entry.num_steps else f"{len(found.calls)} of {entry.num_steps}"
     deviations = " / ".join(f"{found.deviations[rule]:.1g}" for rule in ("hold", "release", "paper"))
-    return [entry.name, "works", _calls(found.calls), steps, deviations, entry.note]
+    return [entry.name, "works", _calls(found), _steps(found, entry), deviations, entry.note]
 
 
-def _calls(calls: list[int]) -> str:
-    """Denoiser calls a step; steps of schedulers that take the same call of the denoiser have none."""
-    numbers = sorted(set(calls) - {0})
-    return " or ".join(str(number) for number in numbers)
+def _calls(found: Found) -> str:
+    """Denoiser calls a step."""
+    return " or ".join(str(number) for number in sorted({number for calls in found.calls for number in calls}))
+
+
+def _steps(found: Found, entry: Entry) -> str:
+    """Steps of a run, of how many where it starts inside the grid, and how many runs a call of the pipeline has."""
+    runs, steps = len(found.calls), len(found.calls[0])
+    part = f"{steps}" if steps == entry.num_steps else f"{steps} of {entry.num_steps}"
+    return part if runs == 1 else f"{runs} x {part}"
 
 
 def _reason(zoo: Zoo) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.zoo import families
+from tests.zoo import families, table
 from tests.zoo.check import Zoo, check, refuse
 from tests.zoo.entries import Entry
 
@@ -23,3 +23,10 @@ def test_is_refused_before_the_first_denoiser_call(entry: Entry) -> None:
     zoo = Zoo(entry)
     with zoo.counting(), pytest.raises((ValueError, RuntimeError), match=entry.refused):
         refuse(zoo)
+
+
+def test_the_table_says_what_is_tested() -> None:
+    rows = [line.split(" | ")[:2] for line in table.PATH.read_text().splitlines() if line.startswith("| ")][1:]
+    written = [(name[2:], result) for name, result in rows if not name.startswith("| **")]
+    expected = [(entry.name, "refused" if entry.refused else "works") for entry in ENTRIES]
+    assert sorted(written) == sorted(expected), "write it again: python -m tests.zoo.table"
