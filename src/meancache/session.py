@@ -70,6 +70,7 @@ class Session:
         self.runs: list[Run] = []
         self.is_open = True
         self._announced: _Announced | None = None
+        self._grid: Schedule | None = None  # of the pipeline's own scheduler; Cosmos 2 changes it before the first step
 
     @property
     def run(self) -> Run:
@@ -87,6 +88,7 @@ class Session:
         if self.is_open:
             schedule = schedule_of(scheduler)
             self.method.check(schedule)
+            self._grid = schedule if scheduler is self.scheduler else self._grid
             if self._announced is None or scheduler is self.scheduler:
                 self._announced = _Announced(scheduler, schedule, now(self.device))
         return result
@@ -189,7 +191,8 @@ class Session:
         lane = run.lanes.get(id(scheduler))
         if lane is None:
             start = first_index(scheduler, timestep)
-            lane = Lane(schedule_of(scheduler).tail(start), start, Trajectory(run.history))
+            grid = self._grid if scheduler is self.scheduler and self._grid is not None else schedule_of(scheduler)
+            lane = Lane(grid.tail(start), start, Trajectory(run.history))
             if scheduler is self.scheduler or not run.lanes:
                 run.lanes, run.schedule = {id(scheduler): lane} | run.lanes, lane.schedule
             run.lanes[id(scheduler)] = lane

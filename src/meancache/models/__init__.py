@@ -27,8 +27,16 @@ def adapter_for(pipe: Any) -> ModelAdapter:
     """
     check_solver(pipe)
     kind = type(pipe).__name__
-    names = tuple(name for name in ("transformer", "transformer_2") if isinstance(getattr(pipe, name, None), nn.Module))
+    names = _denoisers(pipe)
     if not names:
         raise ValueError(f"{kind} has no `transformer`; write a ModelAdapter that names its denoisers")
     known = ADAPTERS.get(type(unwrapped(getattr(pipe, names[0]))).__name__)
     return ModelAdapter(kind, denoisers=names) if known is None else replace(known, denoisers=names)
+
+
+def _denoisers(pipe: Any) -> tuple[str, ...]:
+    """Its transformers, and what else is of the same class: Ideogram 4 has one of its own for the empty prompt."""
+    names = [name for name in ("transformer", "transformer_2") if isinstance(getattr(pipe, name, None), nn.Module)]
+    kinds = {type(unwrapped(getattr(pipe, name))) for name in names}
+    others = [name for name, part in getattr(pipe, "components", {}).items() if type(unwrapped(part)) in kinds]
+    return tuple(dict.fromkeys([*names, *others]))
