@@ -9,7 +9,7 @@ demo: env
 	$(BIN)/python run.py experiment=demo
 
 test: env
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses auto
 
 check: env
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

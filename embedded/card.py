@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.judging import checker as checking
 from embedded.judging.gallery import sample, sheet
 from embedded.judging.judge import motion_on_drawn, shares

@@ -11,7 +11,7 @@ from diffusers import AutoModel
 from torch import Tensor
 
 from embedded.card import load_pipeline, mean_psnr, render
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.judging import checker as checking
 from embedded.judging.judge import shares
 from embedded.judging.readme import TEMPLATES

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from embedded.card import hardware
-from embedded.families.family import Conditions, family
+from embedded.families.family import Conditions
+from embedded.families.registry import family
 from embedded.training.export import trained_transformer
 from embedded.training.flow import Batches, Velocity, spread
 from embedded.training.loop import Fit, Trainer

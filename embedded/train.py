@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.training.export import export
 from embedded.training.flow import train_distil, train_flow, train_images
 from embedded.training.options import STAGES, TinyConfig, read_options

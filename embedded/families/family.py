@@ -81,12 +81,3 @@ class Family:
     pack: Callable[[Tensor], Tensor]
     clock: float = 1.0
     whitens: str = ""
-
-
-def family(config: TinyConfig) -> Family:
-    """The family of the model that the options name."""
-    from embedded.families.flux import FLUX  # here: families import this module
-    from embedded.families.hunyuan import HUNYUAN
-    from embedded.families.qwen import QWEN
-
-    return {"tiny_flux": FLUX, "tiny_qwen": QWEN, "tiny_hunyuan": HUNYUAN}[config.model]

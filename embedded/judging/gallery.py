@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.training.options import TinyConfig
 from meancache.media import film_strip, first_middle_last
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from embedded.families.family import family
 from embedded.families.hunyuan import TEXT_LENGTH
+from embedded.families.registry import family
 from embedded.families.tokenizers import T5_LENGTH
 from embedded.training.options import TinyConfig
 from embedded.world.captions import RARE, plural

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.training.flow import distil_trainer, flow_trainer
 from embedded.training.loop import world
 from embedded.training.options import TinyConfig

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embedded.families.family import Conditions, family
+from embedded.families.family import Conditions
+from embedded.families.registry import family
 from embedded.training.loop import Fit, Trainer, world
 from embedded.training.options import TinyConfig
 from embedded.training.pictures import training_scenes

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedded.families.family import Conditions, TextPart, family
+from embedded.families.family import Conditions, TextPart
+from embedded.families.registry import family
 from embedded.families.tokenizers import corpus
 from embedded.training.loop import Fit, Trainer, barrier, world
 from embedded.training.options import TinyConfig

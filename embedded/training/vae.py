@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embedded.families.family import Family, family
+from embedded.families.family import Family
+from embedded.families.registry import family
 from embedded.training.loop import Fit, Trainer, barrier, save_atomically, world
 from embedded.training.options import TinyConfig
 from embedded.training.pictures import load_pictures, to_tensor, unseen_pictures

@@ -12,7 +12,7 @@ from torch import nn
 
 from embedded import card, student_card, students
 from embedded.families import hunyuan, qwen, tokenizers
-from embedded.families.family import family
+from embedded.families.registry import family
 from embedded.judging import checker, judge, readme
 from embedded.train import work
 from embedded.training import flow, pictures

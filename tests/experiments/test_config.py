@@ -15,6 +15,7 @@ from experiments.errors import one_line
 from experiments.generate import call_arguments
 from experiments.job import Job
 from hydra_plugins.row_sweeper import expand
+from meancache.config import RunConfig
 from meancache.planner import PlanRequest
 
 NEEDED = {
@@ -111,11 +112,11 @@ def jobs_of(experiment: str) -> list[list[str]]:
     return [[f"experiment={experiment}", *row] for row in expand(rows)]
 
 
-def instantiates(overrides: list[str]) -> None:
-    config = compose_config(overrides)
-    request = Job(config).plan_request
-    if request is None:
-        _ = Job(config).method
+def instantiates(overrides: list[str]) -> RunConfig:
+    job = Job(compose_config(overrides))
+    if job.plan_request is None:
+        assert job.method
+    return job.config
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

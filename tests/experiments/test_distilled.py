@@ -35,7 +35,7 @@ def small(student: Path, *more: str) -> RunConfig:
     reference = "{name: tiny_flux, transformer: null, num_steps: 6}"
     student_model = [
         "model.name=student",
-        "~calibration",
+        "~preset",
         f"model.transformer={student}",
         f"+model.reference={reference}",
     ]
