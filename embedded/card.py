@@ -20,6 +20,7 @@ from embedded.training.options import TinyConfig, read_options
 from embedded.training.text import reading_accuracy
 from embedded.training.vae import reconstruction_psnr
 from embedded.world.prompt_suites import load_suite
+from eval.fidelity import psnr
 from experiments.errors import run_program
 
 SEEDS = (0, 1000)
@@ -43,9 +44,8 @@ def render(pipe: Any, prompts: list[str], config: TinyConfig, **options: Any) ->
 
 
 def mean_psnr(pictures: Tensor, others: Tensor) -> float:
-    """Mean over pairs of the PSNR in dB of pictures or videos (B, ...) in [0, 1]."""
-    error = (pictures - others).square().flatten(1).mean(1)
-    return (-10 * error.clamp(min=1e-12).log10()).mean().item()
+    """Mean over pairs of the PSNR in dB, of a video over all its frames at once. (B, 3, [T,] H, W) in [0, 1]"""
+    return psnr(pictures.flatten(2, -2), others.flatten(2, -2)).mean().item()
 
 
 def measure(config: TinyConfig) -> dict:

@@ -43,7 +43,7 @@ def _merge(store: SampleStore, names: Sequence[str]) -> None:
 
 
 def _calibrate(job: Job, store: SampleStore, samples: Sequence[Sample]) -> None:
-    from experiments.figures.velocity import draw_velocity
+    from experiments.figures.average_velocity import draw_velocity
     from experiments.generate import call_pipeline
     from meancache.method import Full
     from meancache.pipelines import load_pipeline

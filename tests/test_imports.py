@@ -16,7 +16,7 @@ FORBIDDEN = {
     "src/eval": ABOVE | {"baselines", "peers", "diffusers", "hydra", "omegaconf"},
     "src/hydra_plugins": OURS - {"hydra_plugins"},
     "experiments": {"run", "embedded"},
-    "embedded": {"run", "baselines", "peers", "eval"},
+    "embedded": {"run", "baselines", "peers"},
 }
 ONLY_IN = {
     "wandb": {"src/meancache/tracking.py"},

@@ -81,16 +81,24 @@ def test_two_threads_in_one_block_are_noticed():
     assert len(errors) == 1 and "give each thread a pipeline" in errors[0]
 
 
-def test_an_interrupted_call_and_then_another_in_one_block(random_flux):
-    def interrupt(pipe, index, timestep, tensors):
-        if index == 3:
-            raise KeyboardInterrupt
-        return tensors
+@pytest.mark.parametrize("where", ["between steps", "between blocks"])
+def test_an_interrupted_call_and_then_another_in_one_block(random_flux, where):
+    block, calls = random_flux.pipe.transformer.transformer_blocks[1], []
 
-    expected, _ = attached(random_flux, FBCache(0.4))
-    with attach(random_flux.pipe, adapter_for(random_flux.pipe), FBCache(0.4)) as session:
-        with pytest.raises(KeyboardInterrupt):
-            random_flux.run(callback_on_step_end=interrupt)
+    def interrupt(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return args[-1]
+
+    expected, _ = attached(random_flux, FBCache(0.0))
+    with attach(random_flux.pipe, adapter_for(random_flux.pipe), FBCache(0.0)) as session:
+        if where == "between steps":
+            with pytest.raises(KeyboardInterrupt):
+                random_flux.run(callback_on_step_end=interrupt)
+        else:
+            with block.attn.register_forward_hook(interrupt), pytest.raises(KeyboardInterrupt):
+                random_flux.run()
         assert torch.equal(random_flux.run(), expected)
     assert [run.is_done for run in session.runs] == [False, True]
 

@@ -23,6 +23,7 @@ Block = tuple[Stack, nn.Module]
 class _Call:
     """One call of the denoiser on its way through the blocks."""
 
+    run: Run
     entry: Streams
     modulated_input: Callable[[], Any]
     time: Any
@@ -84,12 +85,15 @@ class ResidualSeam:
         Raises:
             RuntimeError: the denoiser has left out a block before this one.
         """
-        call = self._call
+        run = self.current()
+        call = (
+            self._call if self._call is not None and self._call.run is run else None
+        )  # else of a run that was cut off
         if position == 0 and call is None:
             modulated = partial(self._modulated_input, block, args, kwargs)
             is_first_list = self.key[1] == self.adapter.stacks[0].name  # the adapter tells of the denoiser's block 0
             time = argument(self.adapter.time, args, kwargs) if is_first_list else None
-            call = _Call(streams, modulated, time)
+            call = _Call(run, streams, modulated, time)
         if call is None or call.passed != position:
             raise RuntimeError(
                 "the denoiser leaves out blocks itself, as skip-layer guidance does: methods that skip blocks cannot "
