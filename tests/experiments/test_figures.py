@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from experiments.evaluate import evaluate
+from experiments.figures.average_velocity import draw_velocity, hold_errors, jvp_errors
 from experiments.figures.grid import CELL, side_by_side
 from experiments.figures.plans import draw_plans
 from experiments.figures.plans import main as plans_command
 from experiments.figures.tradeoff import pareto
-from experiments.figures.average_velocity import draw_velocity, hold_errors, jvp_errors
 from meancache.plan import Plan
 from meancache.run_folder import RunFolder
 from meancache.schedule import Schedule
