@@ -15,7 +15,7 @@ from experiments.errors import one_line
 from experiments.job import Job
 from experiments.mirror import report, tracker_of
 from experiments.stages import run_stages
-from experiments.tabulate import FAILURE, leave_for_sweep, make_table, publish, show
+from experiments.tabulate import FAILURE, leave_for_sweep, make_table, metric_names, publish, show
 from experiments.threshold import resolve_threshold
 from meancache.artifacts import write_atomic
 
@@ -42,7 +42,7 @@ def main(config: DictConfig) -> None:
     if hydra_job.mode == RunMode.RUN:  # a sweep shows one table of all its jobs when it ends
         run, reference = comparison.run, comparison.of_reference
         both = [comparison] if run == comparison.reference else [reference, comparison]
-        show(make_table(both, config.metrics.names, run.path), run.path)
+        show(make_table(both, metric_names(config), run.path, config.compare), run.path)
         if config.publish:
             publish(both, run.path, Path(config.publish))
 

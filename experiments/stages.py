@@ -2,7 +2,7 @@
 
 import logging
 
-from eval.metrics import find_metrics
+from eval.metrics import Metric, choose_metrics
 from experiments.calibrate import calibrate
 from experiments.comparison import Comparison, compare
 from experiments.fit import fit
@@ -50,8 +50,14 @@ def check_early(job: Job) -> None:
     """Say what can be known to fail before hours of work: weights, suites, metrics, the method's settings."""
     check_weights(job.model)
     check_weights(job.reference.model)
-    find_metrics(job.config.metrics.names)
+    _ = metrics_of(job)
     _ = job.calibration_samples if job.needs_map else job.method
+
+
+def metrics_of(job: Job) -> list[Metric]:
+    """The metrics that the configuration asks for and that fit the model."""
+    config, medium = job.config.metrics, "picture" if job.model.fps is None else "video"
+    return choose_metrics(config.names, config.where_possible, config.settings, medium, job.model.name)
 
 
 def generate(job: Job) -> bool:
@@ -86,10 +92,10 @@ def evaluate_and_draw(job: Job) -> None:
     """Score the run, and the reference where a metric needs nothing to compare with; draw both side by side."""
     from experiments.evaluate import evaluate
 
-    names, device = job.config.metrics.names, job.config.runtime.device
+    metrics, device = metrics_of(job), job.config.runtime.device
     run, reference = job.folder, job.reference.folder
-    evaluate(run, reference, names, device=device)
-    if alone := [metric.name for metric in find_metrics(names) if not metric.needs_reference]:
+    evaluate(run, reference, metrics, device=device)
+    if alone := [metric for metric in metrics if not metric.needs_reference]:
         evaluate(reference, reference, alone, device=device)
     if not job.is_reference and _older(run, "grid.png", "metrics.json", "timing.json"):
         from experiments.figures.grid import side_by_side

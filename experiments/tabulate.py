@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from eval.row import Row, reference_seconds, row_from_run
+from eval.row import Row, compared, reference_seconds, row_from_run
 from eval.speedup import median_seconds
 from eval.table import Table
 from experiments.comparison import Comparison
@@ -26,17 +26,31 @@ RUNS_IN_A_GRID = 7
 COMPARISON, FAILURE = "comparison.json", "error.txt"  # a job leaves one in its Hydra folder for the sweep's table
 
 
-def make_table(comparisons: Sequence[Comparison], metrics: Sequence[str], folder: Path) -> Table:
-    """One row a run, in the order given; written to ``folder`` as Markdown, CSV and JSON."""
+def make_table(
+    comparisons: Sequence[Comparison], metrics: Sequence[str], folder: Path, compare_with: str | None = None
+) -> Table:
+    """One row a run, in the order given; written to ``folder`` as Markdown, LaTeX, HTML, CSV and JSON.
+
+    Args:
+        comparisons: the runs.
+        metrics: names of the scores to show.
+        folder: where it is written.
+        compare_with: label of the row whose scores are taken off the others'.
+    """
     runs = [c.run for c in comparisons]
     rows = [row_from_run(c.run, c.reference, label=c.label, metrics=metrics, paper=c.paper) for c in comparisons]
     rows = [_timed(row, c, runs) for row, c in zip(rows, comparisons)]
     references = {c.reference.path: c.of_reference for c in comparisons}.values()
     timed = [_timed(row_from_run(c.run), c, runs) for c in references]
     title = ", ".join(dict.fromkeys(row.model for row in timed))
-    table = Table(tuple(rows), title=title, caption=f"reference: {'; '.join(map(_in_words, timed))}")
+    table = Table(compared(rows, compare_with), title=title, caption=f"reference: {'; '.join(map(_in_words, timed))}")
     table.save(folder)
     return table
+
+
+def metric_names(config: Any) -> list[str]:
+    """The scores that a table of this configuration shows."""
+    return [*config.metrics.names, *config.metrics.where_possible]
 
 
 def _timed(row: Row, comparison: Comparison, runs: Sequence[RunFolder]) -> Row:
@@ -114,7 +128,7 @@ def _conclude(comparisons: Sequence[Comparison], config: DictConfig, folder: Pat
     from experiments.figures.tradeoff import draw_tradeoff
     from meancache.plan import Plan
 
-    table = make_table(comparisons, config.metrics.names, folder)
+    table = make_table(comparisons, metric_names(config), folder, config.compare)
     show(table, folder)
     columns = list(_grids(comparisons))
     for number, runs in enumerate(columns):

@@ -12,14 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from eval.fidelity import check_pictures
+from eval.metrics import MetricUnavailable
 from eval.trunk import what_is_wrong
 
 ST_LPIPS_SMALLEST = 21  # its reflection padding fails below
 LPIPS_SMALLEST = 31  # below, AlexNet's second pooling has nothing left
-
-
-class MetricUnavailable(RuntimeError):
-    """A metric cannot be computed here; the message says what is missing and how to get it."""
 
 
 def st_lpips(images: Tensor, references: Tensor) -> Tensor:

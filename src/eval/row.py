@@ -1,13 +1,16 @@
 """One row of a results table: what a finished and evaluated run folder says about itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from eval.metrics import METRICS
+from eval.metrics import METRICS, SampleMetric
 from eval.speedup import median_seconds, speedup_of
+from eval.statistics import Scores, difference, estimate, winner, worst
 from meancache.run_folder import Record, RunFolder
+
+Gaps = dict[str, tuple[float, float, float]]  # mean difference and the ends of its interval, by metric name
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class Row:
             another denoiser than the reference's, whose steps cost what they cost.
         paper: a paper's values for this row, by field or metric name.
         notes: what a reader must know about this row.
+        num_prompts: different prompts among the samples; intervals are over them.
+        intervals: lower and upper end of each mean score's 95 % interval, by metric name.
+        worst: mean of the worst 5 % of the samples, by metric name.
+        wins: metrics in which the row is better than every other of its table by more than the noise.
+        differences: by how much its scores lie above those of the row it is compared with: mean, lower and upper end.
+        from_reference: by how much its scores lie above the reference's, where that has them, likewise.
+        samples: score of every sample, by metric name and sample. Tables do not keep them.
     """
 
     label: str
@@ -57,6 +67,13 @@ class Row:
     limit: float | None = None
     paper: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    num_prompts: int = 0
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    worst: Mapping[str, float] = field(default_factory=dict)
+    wins: tuple[str, ...] = ()
+    differences: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    from_reference: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    samples: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def interval(self) -> str | None:
@@ -96,6 +113,8 @@ def row_from_run(
     entries = {name: entry for name, entry in entries.items() if metrics is None or name in metrics}
     notes = [*_config_notes(config), *_score_notes(entries)] if reference else []
     notes += dict.fromkeys(note for record in records for note in record.notes)
+    samples = {name: _floats(entry["per_sample"]) for name, entry in entries.items() if _is_mean(name, entry)}
+    sure = {name: found for name, scores in samples.items() if (found := estimate(scores))}
     times, time_notes = _times(run, reference, config["model"]["name"], fmean(record.nfe for record in records))
     return Row(
         label=label or config["label"],
@@ -111,8 +130,71 @@ def row_from_run(
         reference=reference is None,
         paper=paper or {},
         notes=(*notes, *time_notes),
+        num_prompts=len({record.prompt_index for record in records}),
+        intervals={name: (found.low, found.high) for name, found in sure.items()},
+        worst={name: value for name, scores in samples.items() if (value := _worst(name, scores)) is not None},
+        from_reference=_from_reference(samples, reference),
+        samples=samples,
         **times,
     )
+
+
+def compared(rows: Sequence[Row], with_label: str | None = None) -> list[Row]:
+    """The rows of a table, each with the metrics it wins and its differences from the row of a label.
+
+    Raises:
+        ValueError: no row, or more than one, has this label or a label with it as a part.
+    """
+    other = None if with_label is None else _find(rows, with_label)
+    wins = {name: _winner(rows, name) for name in METRICS}
+    result = []
+    for index, row in enumerate(rows):
+        won = tuple(name for name, best in wins.items() if best == index)
+        result.append(replace(row, wins=won, differences=_differences(row, other) if other else {}))
+    return result
+
+
+def _winner(rows: Sequence[Row], name: str) -> int | None:
+    having = [index for index, row in enumerate(rows) if name in row.samples and not row.reference]
+    best = winner([rows[index].samples[name] for index in having], higher_is_better=METRICS[name].higher_is_better)
+    return None if best is None else having[best]
+
+
+def _differences(row: Row, other: Row) -> Gaps:
+    return {} if row is other else _gaps(row.samples, other.samples)
+
+
+def _find(rows: Sequence[Row], label: str) -> Row:
+    found = [row for row in rows if row.label == label] or [row for row in rows if label.lower() in row.label.lower()]
+    if len(found) != 1:
+        what = "no row" if not found else f"{len(found)} rows"
+        raise ValueError(f"compare={label!r} fits {what}; the labels are: {'; '.join(row.label for row in rows)}")
+    return found[0]
+
+
+def _from_reference(samples: Mapping[str, Scores], reference: RunFolder | None) -> Gaps:
+    """How far scores that need no reference lie above the reference's own."""
+    if reference is None or reference.metrics() is None:
+        return {}
+    entries = {name: entry for name, entry in _entries(reference, reference).items() if _is_mean(name, entry)}
+    return _gaps(samples, {name: _floats(entry["per_sample"]) for name, entry in entries.items()})
+
+
+def _gaps(samples: Mapping[str, Scores], others: Mapping[str, Scores]) -> Gaps:
+    found = {name: difference(samples[name], others[name]) for name in samples if name in others}
+    return {name: (gap.mean, gap.low, gap.high) for name, gap in found.items() if gap}
+
+
+def _is_mean(name: str, entry: Mapping[str, Any]) -> bool:
+    return "per_sample" in entry and isinstance(METRICS[name], SampleMetric)
+
+
+def _floats(scores: Mapping[str, Any]) -> dict[str, float]:
+    return {sample: float(score) for sample, score in scores.items()}
+
+
+def _worst(name: str, scores: Scores) -> float | None:
+    return worst(scores, higher_is_better=METRICS[name].higher_is_better)
 
 
 def reference_seconds(runs: Iterable[RunFolder], reference: RunFolder) -> list[Mapping[str, float]]:
@@ -180,6 +262,7 @@ def _score_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         label = METRICS[name].label
         if "unavailable" in entry:
             notes.append(f"{label} is n/a: {entry['unavailable']}")
+        notes += entry.get("notes", ())
         if "identical" in entry:
             notes.append(
                 f"{label} leaves out {entry['identical']} of {entry['n']} pictures, identical to the reference"

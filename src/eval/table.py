@@ -1,11 +1,12 @@
-"""A results table and its renderings: terminal, Markdown, CSV and JSON."""
+"""A results table and its renderings: terminal, Markdown, LaTeX, HTML, CSV and JSON."""
 
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _COST_COLUMNS = {  # heading: field of Row, format
     "Memory (MiB) ↓": ("peak_memory_mib", ".0f"),
 }
 _ONLY_IN_PAPERS = {"image_reward": "ImageReward ↑", "clip_score": "CLIP Score ↑", "vbench": "VBench (%) ↑"}
+REWARDS = ("image_reward", "scene_reward")
+DEGRADED = 0.3  # the paper marks rows with "significant degradation in Image Reward" and gives no number
 _ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Interval", "Memory (MiB) ↓")
 
 
@@ -36,9 +39,11 @@ _ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Interval", "Memory (MiB)
 class Table:
     """Rows of comparable runs, in the order they are shown.
 
-    A metric that cannot be computed shows as "n/a", and a note under the table says why. The reference shows "-" where
-    it would be compared with itself. Seconds are medians per sample. A paper's value stands in brackets beside ours.
-    A speed-up beyond its limit, steps of the reference / NFE, is marked with an exclamation mark.
+    A metric that cannot be computed has no column, or "n/a" beside a paper's values, and a note under the table says
+    why. The reference shows "-" where it would be compared with itself. Seconds are medians per sample. A paper's value
+    stands in brackets beside ours. Bold is a score that is better than every other row's by more than the noise. A
+    speed-up beyond its limit, steps of the reference / NFE, is marked with an exclamation mark. A dagger marks rows
+    whose reward lies more than 0.3 below the reference's, by more than the noise.
 
     Raises:
         ValueError: no rows, a row that lacks a metric others have, or a metric that was computed in two ways.
@@ -71,6 +76,15 @@ class Table:
         return [name for name in METRICS if any(name in row.metrics for row in self.rows)]
 
     @property
+    def shown(self) -> list[str]:
+        """Metric columns with something in them: a score of ours for some row, or a paper's."""
+        return [
+            name
+            for name in self.metrics
+            if any(row.metrics.get(name) is not None or name in row.paper for row in self.rows)
+        ]
+
+    @property
     def only_in_papers(self) -> list[str]:
         """Names of scores that a paper has for some row and that are not computed here."""
         return [name for name in _ONLY_IN_PAPERS if any(name in row.paper for row in self.rows)]
@@ -85,7 +99,12 @@ class Table:
                 about.setdefault(note, []).append(row.label)
         notes = [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
         counts = sorted({row.num_samples for row in self.rows})
-        return [f"n = {' to '.join(map(str, counts))} samples a run; seconds are medians per sample", *notes]
+        count = f"n = {' to '.join(map(str, counts))} samples a run; seconds are medians per sample"
+        if any(row.intervals for row in self.rows):
+            count += "; bold: better than every other row by more than the noise"
+        if any(map(self._is_degraded, self.rows)):
+            notes.append(f"†: reward more than {DEGRADED} below the reference's")
+        return [count, *notes]
 
     def to_rich(self) -> rich_table.Table:
         """For a terminal, which is narrow: without total time and memory, which the files have."""
@@ -107,20 +126,47 @@ class Table:
         header = self._header()
         lines = [f"### {self.title}\n"] if self.title else []
         lines += [markdown_table([header, *(self._cells(row, bold="**{}**") for row in self.rows)])]
+        if sure := self._intervals():
+            lines += ["\nMean [95 % interval over prompts], and the mean of the worst 5 % of the samples:\n"]
+            lines += [markdown_table(sure)]
+        if gaps := self._differences():
+            lines += [f"\nDifference from {self.compared_with} on the same prompts and seeds [95 % interval]:\n"]
+            lines += [markdown_table(gaps)]
         provenance = {name: text for row in self.rows for name, text in row.provenance.items()}
         scored = [f"{METRICS[name].label}: {provenance[name]}" for name in self.metrics if name in provenance]
         lines += [f"\n{text}" for text in [self.caption, *self.notes, *scored] if text]
         return "\n".join(lines) + "\n"
 
+    def to_latex(self) -> str:
+        """A booktabs table, for a paper."""
+        import pandas
+
+        cells = [[_latex(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
+        frame = pandas.DataFrame(cells, columns=[_latex(heading) for heading in self._header()])
+        text = frame.style.hide(axis="index").to_latex(hrules=True, column_format="l" + "r" * (len(frame.columns) - 1))
+        notes = "".join(f"% {note}\n" for note in [self.title, self.caption, *self.notes] if note)
+        return notes + text.replace("\0", r"\textbf{").replace("\1", "}")
+
+    def to_html(self) -> str:
+        """A plain table, to paste."""
+        import pandas
+
+        cells = [[_html(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
+        frame = pandas.DataFrame(cells, columns=self._header())
+        text = frame.to_html(index=False, border=0, escape=False, classes=["results"])
+        notes = "".join(f"<p>{escape_html(note)}</p>\n" for note in [self.caption, *self.notes] if note)
+        return f"<h3>{escape_html(self.title)}</h3>\n{text}\n{notes}"
+
     def to_csv(self) -> str:
         """Unrounded values, one column each; "n/a" and "-" as in the table."""
         rows = [_plain(row) for row in self.rows]
-        columns = [key for key in rows[0] if key not in ("metrics", "provenance", "paper", "notes")]
+        columns = [key for key in rows[0] if not isinstance(rows[0][key], (dict, list))]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*columns, *self.metrics, "notes"])
+        parts = [(name, part) for name in self.metrics for part in ("", "_low", "_high", "_worst")]
+        writer.writerow([*columns, *(name + part for name, part in parts), "notes"])
         for row in rows:
-            scores = [_text(row["metrics"].get(name, "-")) for name in self.metrics]
+            scores = [_text(_of_metric(row, name, part)) for name, part in parts]
             writer.writerow([_text(row[key]) for key in columns] + scores + ["; ".join(row["notes"])])
         return text.getvalue()
 
@@ -134,31 +180,78 @@ class Table:
         return cls([_row(row) for row in content["rows"]], content["title"], content["caption"])
 
     def save(self, folder: Path) -> None:
-        """Write table.md, table.csv and table.json, each at once or not at all."""
+        """Write table.md, .tex, .html, .csv and .json, each at once or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        for suffix, text in (("md", self.to_markdown()), ("csv", self.to_csv()), ("json", self.to_json())):
-            write_atomic(folder / f"table.{suffix}", text)
+        texts = {"md": self.to_markdown, "tex": self.to_latex, "html": self.to_html}
+        for suffix, make in (texts | {"csv": self.to_csv, "json": self.to_json}).items():
+            write_atomic(folder / f"table.{suffix}", make())
 
     def _header(self) -> list[str]:
-        scores = (METRICS[name].heading for name in self.metrics)
+        scores = (METRICS[name].heading for name in self.shown)
         return ["Method", *_COST_COLUMNS, *scores, *(_ONLY_IN_PAPERS[name] for name in self.only_in_papers)]
 
     def _cells(self, row: Row, *, bold: str) -> list[str]:
         cost = [_beside(row, name, _cost(row, name, form)) for name, form in _COST_COLUMNS.values()]
-        scores = [_beside(row, name, self._score(row, name, bold)) for name in self.metrics]
-        return [row.label, *cost, *scores, *(_beside(row, name, "n/a") for name in self.only_in_papers)]
+        scores = [_beside(row, name, _score(row, name, bold)) for name in self.shown]
+        return [
+            row.label + " †" * self._is_degraded(row),
+            *cost,
+            *scores,
+            *(_beside(row, name, "n/a") for name in self.only_in_papers),
+        ]
 
-    def _score(self, row: Row, name: str, bold: str) -> str:
-        """A cell; the best of a column of several scores is bold."""
-        if name not in row.metrics:
-            return "-"
-        value = row.metrics[name]
-        if value is None:
-            return "n/a"
-        scores = [score for other in self.rows if (score := other.metrics.get(name)) is not None]
-        best = max(scores) if METRICS[name].higher_is_better else min(scores)
-        cell = f"{value:.{METRICS[name].digits}f}"
-        return bold.format(cell) if len(scores) > 1 and value == best else cell
+    @property
+    def compared_with(self) -> str:
+        """Label of the row that the others' differences are from; "" where there are none."""
+        without = [row.label for row in self.rows if not row.differences and not row.reference]
+        return without[0] if any(row.differences for row in self.rows) else ""
+
+    def _intervals(self) -> list[list[str]]:
+        """A second table: means with their intervals, and the worst samples."""
+        names = [name for name in self.shown if any(name in row.intervals for row in self.rows)]
+        header = ["Method", "prompts", *(cell for name in names for cell in (METRICS[name].heading, "worst 5 %"))]
+        rows = [[row.label, str(row.num_prompts), *_sure(row, names)] for row in self.rows if row.intervals]
+        return [header, *rows] if rows else []
+
+    def _differences(self) -> list[list[str]]:
+        """A third: by how much each row differs from the one that was chosen."""
+        names = [name for name in self.shown if any(name in row.differences for row in self.rows)]
+        rows = [[row.label, *(_gap(row, name) for name in names)] for row in self.rows if row.differences]
+        return [["Method", *(METRICS[name].heading for name in names)], *rows] if rows else []
+
+    @staticmethod
+    def _is_degraded(row: Row) -> bool:
+        return any(high < -DEGRADED for _, _, high in (row.from_reference.get(name, (0, 0, 0)) for name in REWARDS))
+
+
+def _score(row: Row, name: str, bold: str) -> str:
+    """A cell."""
+    if name not in row.metrics:
+        return "-"
+    value = row.metrics[name]
+    if value is None:
+        return "n/a"
+    cell = f"{value:.{METRICS[name].digits}f}"
+    return bold.format(cell) if name in row.wins else cell
+
+
+def _sure(row: Row, names: Sequence[str]) -> list[str]:
+    cells = []
+    for name in names:
+        low, high = row.intervals.get(name, (None, None))
+        digits = METRICS[name].digits
+        known = low is not None and row.metrics[name] is not None
+        cells.append(f"{row.metrics[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" if known else "-")
+        cells.append(f"{row.worst[name]:.{digits}f}" if name in row.worst else "-")
+    return cells
+
+
+def _gap(row: Row, name: str) -> str:
+    if name not in row.differences:
+        return "-"
+    mean, low, high = row.differences[name]
+    digits = METRICS[name].digits
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 def _cost(row: Row, name: str, form: str) -> str:
@@ -180,6 +273,33 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
+_LATEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "$": r"\$",
+    "γ": r"$\gamma$",
+    "δ": r"$\delta$",
+    "ρ": r"$\rho$",
+}
+_LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "†": r"$\dagger$", "×": r"$\times$"}
+
+
+def _latex(cell: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in cell)
+
+
+def _html(cell: str) -> str:
+    return escape_html(cell).replace("\0", "<b>").replace("\1", "</b>")
+
+
+def _of_metric(row: Mapping[str, Any], name: str, part: str) -> Any:
+    """A column of the CSV: a score, an end of its interval, or its worst 5 %; "-" where the row has none."""
+    low, high = row["intervals"].get(name, ("-", "-"))
+    return {"": row["metrics"].get(name, "-"), "_low": low, "_high": high, "_worst": row["worst"].get(name, "-")}[part]
+
+
 def _text(value: object) -> str:
     return "n/a" if value is None else str(value)
 
@@ -187,11 +307,16 @@ def _text(value: object) -> str:
 def _plain(row: Row) -> dict[str, Any]:
     """A row as JSON can hold it: an infinite score is the string "inf"."""
     scores = {name: "inf" if value == math.inf else value for name, value in row.metrics.items()}
-    return asdict(row) | {"metrics": scores, "notes": list(row.notes)}
+    content = asdict(replace(row, samples={}))
+    del content["samples"]
+    return content | {"metrics": scores, "notes": list(row.notes), "wins": list(row.wins)}
 
 
 def _row(content: Mapping[str, Any]) -> Row:
     scores = {name: None if value is None else float(value) for name, value in content["metrics"].items()}
     names = {"scorers": "provenance"}  # its name in older tables
     fields = {names.get(key, key): value for key, value in content.items()}
-    return Row(**fields | {"metrics": scores, "notes": tuple(content["notes"])})
+    tuples = {name: tuple(content.get(name, ())) for name in ("notes", "wins")}
+    pairs = ("intervals", "differences", "from_reference")
+    spans = {name: {key: tuple(ends) for key, ends in content.get(name, {}).items()} for name in pairs}
+    return Row(**fields | {"metrics": scores} | tuples | spans)

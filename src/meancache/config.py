@@ -78,9 +78,19 @@ class PromptsConfig:
 
 @dataclass
 class MetricsConfig:
-    """Names of the metrics to evaluate, see eval.metrics.METRICS."""
+    """What to evaluate.
+
+    Attributes:
+        names: out of eval.metrics.METRICS; each must be computed.
+        where_possible: others, which are left out where they cannot be computed.
+        download: fetch weights of metrics that are not on this machine.
+        settings: of single metrics, by name of the metric: what else stands under ``metrics``.
+    """
 
     names: list[str]
+    where_possible: list[str]
+    download: bool
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -166,6 +176,7 @@ class RunConfig:
     shard: ShardConfig
     match_nfe: float | None
     paper: str | None
+    compare: str | None
     output: str
     publish: str | None
     resolved: dict[str, Any] = field(default_factory=dict)
@@ -191,11 +202,18 @@ def parse_config(config: DictConfig) -> RunConfig:
         resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
         _hand_over({key: resolved[key] for key in sorted(own)}, resolved["method"])
         fields = {key: value for key, value in resolved.items() if key in known} | {"resolved": resolved}
+        fields["metrics"] = _with_metric_settings(resolved["metrics"])
         result: RunConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), fields))  # type: ignore
     except OmegaConfBaseException as error:
         raise ValueError(f"configuration: {str(error).splitlines()[0]} (key {error.full_key!r})") from error
     _check(result)
     return result
+
+
+def _with_metric_settings(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Put the settings of single metrics, which stand beside names and download, into a mapping of their own."""
+    own = {key: value for key, value in metrics.items() if key in ("names", "where_possible", "download")}
+    return own | {"settings": {key: value for key, value in metrics.items() if key not in own}}
 
 
 def _hand_over(settings: dict[str, Any], method: dict[str, Any]) -> None:

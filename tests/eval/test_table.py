@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from eval.row import Row, row_from_run
+from eval.metrics import find_metrics
+from eval.row import Row, compared, row_from_run
 from eval.speedup import Speedup, speedup_of
 from eval.table import Table
 from experiments.evaluate import evaluate
@@ -16,7 +17,9 @@ REFERENCE = Row("Original, 50 steps", "full", "tiny", 64, 50, 2.0, 2.1, 1.0, 100
 FAST = Row(
     "MeanCache (B=10)", "meancache", "tiny", 64, 10, 0.5, 0.6, 4.0, 101.0, 12.0, 10.0, {"psnr": 30.0, "ssim": 0.9}
 )
+FAST = replace(FAST, wins=("psnr",))
 FEWER = Row("Fewer steps [10]", "fewer", "tiny", 64, 10, 0.4, 0.5, 5.0, 99.0, None, None, {"psnr": 25.0, "ssim": 0.95})
+FEWER = replace(FEWER, wins=("ssim",))
 COUNT = "n = 64 samples a run; seconds are medians per sample"
 
 
@@ -25,7 +28,7 @@ def _cells(table: Table) -> dict[str, list[str]]:
     return {cells[0]: cells for cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
 
 
-def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
+def test_a_win_is_bold_and_the_reference_is_not_compared():
     cells = _cells(Table((REFERENCE, FAST, FEWER)))
     assert cells["Method"][-2:] == ["PSNR ↑", "SSIM ↑"]
     assert cells["Original, 50 steps"][-2:] == ["-", "-"]
@@ -37,7 +40,7 @@ def test_best_of_each_metric_is_bold_and_the_reference_is_not_compared():
 
 def test_a_papers_values_stand_beside_ours():
     cells = _cells(Table((REFERENCE, replace(FAST, paper={"psnr": 24.834, "speedup": 2.91}))))
-    assert cells["MeanCache (B=10)"][-2] == "30.000 (24.834)"
+    assert cells["MeanCache (B=10)"][-2] == "**30.000** (24.834)"
     assert "4.00x (2.91)" in cells["MeanCache (B=10)"]
     assert "(" not in "".join(cells["Original, 50 steps"][1:])
 
@@ -50,16 +53,46 @@ def test_scores_that_only_the_paper_has_are_shown_as_its_own():
     assert "ImageReward" not in Table((REFERENCE, FAST)).to_markdown()
 
 
-def test_lower_is_better_where_it_is_and_a_lone_score_is_not_bold():
-    worse, better = replace(FAST, metrics={"st_lpips": 0.3}), replace(FEWER, metrics={"st_lpips": 0.1})
-    assert _cells(Table((worse, better)))["Fewer steps [10]"][-1] == "**0.1000**"
-    assert _cells(Table((worse,)))["MeanCache (B=10)"][-1] == "0.3000"
+def _scored(row: Row, name: str, scores: list[float]) -> Row:
+    samples = {name: {f"{index:05d}-0": score for index, score in enumerate(scores)}}
+    return replace(row, metrics={name: sum(scores) / len(scores)}, samples=samples, wins=())
+
+
+def test_a_win_is_better_than_every_other_row_on_the_same_samples_by_more_than_the_noise():
+    spread = [0.1, 0.9, 0.3, 0.7, 0.5, 0.2]
+    worse, better = (_scored(row, "st_lpips", [s + d for s in spread]) for row, d in ((FAST, 0.02), (FEWER, 0.0)))
+    assert [row.wins for row in compared([worse, better])] == [(), ("st_lpips",)]
+    noisy = _scored(FAST, "st_lpips", [s + d for s, d in zip(spread, (0.2, -0.1, 0.1, -0.2, 0.1, -0.09))])
+    assert [row.wins for row in compared([noisy, better])] == [(), ()]
+    assert [row.wins for row in compared([worse, better, better])] == [(), (), ()]
+    assert compared([worse])[0].wins == ()
+
+
+def test_differences_are_from_the_row_that_was_chosen():
+    rows = [_scored(row, "psnr", [30 + shift, 20 + shift, 25 + shift]) for row, shift in ((FAST, 2.0), (FEWER, 0.0))]
+    first, second = compared(rows, "fewer")
+    assert first.differences["psnr"] == pytest.approx((2, 2, 2)) and second.differences == {}
+    text = Table([first, second]).to_markdown()
+    assert "Difference from Fewer steps [10] on the same prompts" in text and "+2.000 [+2.000, +2.000]" in text
+    with pytest.raises(ValueError, match="compare='steps' fits 2 rows; the labels are: "):
+        compared([replace(row, label=f"steps {row.nfe} {row.method}") for row in rows], "steps")
+    with pytest.raises(ValueError, match="compare='Tea' fits no row"):
+        compared(rows, "Tea")
+
+
+def test_a_row_whose_reward_falls_has_a_dagger():
+    fallen = replace(FAST, from_reference={"scene_reward": (-0.6, -0.8, -0.4)})
+    table = Table((fallen, replace(FEWER, from_reference={"scene_reward": (-0.4, -0.6, -0.2)})))
+    assert "MeanCache (B=10) †" in table.to_markdown() and "Fewer steps [10] †" not in table.to_markdown()
+    assert table.notes[-1].startswith("†: reward more than 0.3 below")
 
 
 def test_an_unavailable_metric_is_na_with_its_reason_under_the_table():
     rows = [replace(row, metrics={"lpips": None}, notes=("LPIPS is n/a: no weights",)) for row in (FAST, FEWER)]
     table = Table((REFERENCE, *rows))
-    assert _cells(table)["MeanCache (B=10)"][-1] == "n/a"
+    assert "LPIPS ↓" not in table.to_markdown()
+    with_papers = Table((REFERENCE, replace(rows[0], paper={"lpips": 0.142}), rows[1]))
+    assert _cells(with_papers)["MeanCache (B=10)"][-1] == "n/a (0.142)"
     assert table.to_markdown().count("LPIPS is n/a: no weights") == 1
     assert table.notes == [COUNT, "LPIPS is n/a: no weights"]
 
@@ -97,7 +130,9 @@ def test_csv_and_json_hold_everything(tmp_path):
     exact = replace(FAST, metrics={"psnr": math.inf, "ssim": 1 / 3}, notes=("a, b",))
     table = Table((REFERENCE, exact, FEWER), "Title", "Caption")
     table.save(tmp_path / "new")
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["table.csv", "table.json", "table.md"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        f"table.{suffix}" for suffix in ("csv", "html", "json", "md", "tex")
+    ]
     text = (tmp_path / "new" / "table.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert Table.from_json(text) == table
@@ -114,7 +149,7 @@ def runs(write_run, pictures, add_noise):
     images[0] = pictures[0]
     reference = write_run("reference", pictures, nfe=50)
     run = write_run("run", images, label="MeanCache (B=10)", batch_size=2, device="another processor")
-    evaluate(run, reference, ["psnr", "ssim"])
+    evaluate(run, reference, find_metrics(["psnr", "ssim"]))
     ratios = (4.0, 3.9, 4.2, 4.1, 3.8, 9.0)
     seconds = {
         "reference": [{"denoise": 0.25 * ratio, "total": 0.3 * ratio} for ratio in ratios],

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from eval.metrics import find_metrics
 from experiments.evaluate import evaluate
 from experiments.figures.average_velocity import draw_velocity, hold_errors, jvp_errors
 from experiments.figures.grid import CELL, side_by_side
@@ -86,7 +87,7 @@ def _pixels(path: Path) -> np.ndarray:
 def test_the_grid_has_a_column_a_run_and_a_row_a_prompt(tmp_path):
     reference = _write_run(tmp_path / "full", 0, 5, 64, "Original: 50 steps")
     run = _write_run(tmp_path / "fast", 1, 5, 64, "MeanCache (B=10)")
-    evaluate(run, reference, ["psnr"])
+    evaluate(run, reference, find_metrics(["psnr"]))
     side_by_side([reference, run], tmp_path / "new" / "grid.png", limit=3)
     pixels = _pixels(tmp_path / "new" / "grid.png")
     assert 3 * CELL < pixels.shape[0] < 4 * CELL

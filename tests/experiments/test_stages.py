@@ -110,6 +110,8 @@ def test_what_is_published_stands_for_itself(comparison, output, tmp_path):
         "table.md",
         "table.csv",
         "table.json",
+        "table.tex",
+        "table.html",
         "env.json",
         f"metrics/{name}",
         f"plans/{name}",

@@ -1,0 +1,89 @@
+"""How sure a mean is: bootstrap intervals over prompts, paired differences, and the worst samples.
+
+Samples of one prompt resemble each other, so the bootstrap draws prompts with all their seeds, not single samples. Two
+runs are compared on the samples they share, difference by difference, which takes the prompts' own spread out.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+
+import numpy as np
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+WORST = 0.05  # share of samples
+
+Scores = Mapping[str, float]  # by sample, "<prompt index>-<seed>"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts, its 95 % interval from ``low`` to ``high``, and the number of prompts."""
+
+    mean: float
+    low: float
+    high: float
+    num_prompts: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether it is a difference that is not within the noise."""
+        return self.low > 0 or self.high < 0
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def estimate(scores: Scores) -> Estimate | None:
+    """The mean of scores and its interval; None where fewer than two prompts have a finite score.
+
+    Percentiles of the means of 10,000 draws of as many prompts, with replacement, always the same draws.
+    """
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for sample, score in scores.items():
+        if isfinite(score):
+            by_prompt[sample.rsplit("-", 1)[0]].append(score)
+    if len(by_prompt) < 2:
+        return None
+    totals = np.array([sum(values) for values in by_prompt.values()])
+    counts = np.array([len(values) for values in by_prompt.values()])
+    draws = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
+    means = totals[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))
+
+
+def difference(scores: Scores, others: Scores) -> Estimate | None:
+    """By how much the scores lie above others on the samples that both have; None where that cannot be said.
+
+    A sample that either reproduces exactly, an infinite PSNR, is left out of both.
+    """
+    return estimate({name: scores[name] - others[name] for name in scores if _both_finite(name, scores, others)})
+
+
+def worst(scores: Scores, *, higher_is_better: bool) -> float | None:
+    """Mean of the worst 5 % of the finite scores, at least one; None where there is none."""
+    values = sorted(score for score in scores.values() if isfinite(score))
+    if not values:
+        return None
+    count = ceil(WORST * len(values))
+    chosen = values[:count] if higher_is_better else values[-count:]
+    return sum(chosen) / count
+
+
+def winner(candidates: Sequence[Scores], *, higher_is_better: bool) -> int | None:
+    """Index of the one that is better than every other by more than the noise; None if there is none."""
+    means = [found.mean if (found := estimate(scores)) else None for scores in candidates]
+    known = [index for index, mean in enumerate(means) if mean is not None]
+    if len(known) < 2:
+        return None
+    sign = 1 if higher_is_better else -1
+    best = max(known, key=lambda index: sign * means[index])  # type: ignore[operator]
+    gaps = [difference(candidates[best], candidates[index]) for index in known if index != best]
+    return best if all(gap is not None and sign * gap.mean > 0 and gap.excludes_zero for gap in gaps) else None
+
+
+def _both_finite(name: str, scores: Scores, others: Scores) -> bool:
+    return name in others and isfinite(scores[name]) and isfinite(others[name])

@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from eval.statistics import difference, estimate, winner, worst
+
+
+def named(values, seeds=1):
+    return {f"{index // seeds:05d}-{index % seeds}": float(value) for index, value in enumerate(values)}
+
+
+def test_the_interval_is_scipys_bootstrap_of_the_mean():
+    values = np.random.default_rng(1).normal(40, 3, size=64)
+    found = estimate(named(values))
+    known = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(2)).confidence_interval
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.05)
+    assert estimate(named(values)) == found
+
+
+def test_the_interval_holds_the_true_mean_in_about_95_of_100_cases():
+    rng = np.random.default_rng(0)
+    found = [estimate(named(rng.normal(0, 1, size=64))) for _ in range(200)]
+    assert 0.90 <= np.mean([entry.low <= 0 <= entry.high for entry in found]) <= 0.99
+
+
+def test_seeds_of_a_prompt_are_no_new_prompts():
+    values = np.random.default_rng(1).normal(size=32)
+    alone, repeated = estimate(named(values)), estimate(named(np.repeat(values, 5), seeds=5))
+    assert repeated.num_prompts == 32
+    assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_difference_is_taken_sample_by_sample():
+    spread = np.random.default_rng(1).normal(40, 5, size=40)
+    gap = difference(named(spread + 0.5), named(spread))
+    assert (gap.mean, gap.low, gap.high) == pytest.approx((0.5, 0.5, 0.5)) and gap.excludes_zero
+    assert difference(named([math.inf, 30, 31]), named([40, 29, math.inf])) is None
+
+
+def test_what_cannot_be_said_is_none():
+    assert estimate(named([3.0])) is None
+    assert estimate({}) is None
+    assert worst(named([math.inf]), higher_is_better=True) is None
+
+
+def test_the_worst_are_the_lowest_or_the_highest():
+    scores = named(range(40))
+    assert worst(scores, higher_is_better=True) == 0.5
+    assert worst(scores, higher_is_better=False) == 38.5
+    assert worst(named([7, math.inf]), higher_is_better=True) == 7
+
+
+def test_the_winner_beats_all_others():
+    spread = np.random.default_rng(1).normal(40, 5, size=40)
+    low, middle, high = named(spread), named(spread + 1), named(spread + 2)
+    assert winner([low, high, middle], higher_is_better=True) == 1
+    assert winner([low, high, middle], higher_is_better=False) == 0
+    assert winner([high, low, high], higher_is_better=True) is None
+    assert winner([high], higher_is_better=True) is None
