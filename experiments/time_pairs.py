@@ -26,7 +26,7 @@ def time_pairs(job: Job) -> None:
     settings, folder = job.config.timing, job.folder
     if settings.pairs == 0:
         return
-    identity = content_hash([job.reference.folder.name, settings.pairs, settings.warmup])
+    identity = content_hash([job.reference.folder.name, settings.pairs, settings.untimed])
     with locked(folder.path, "timing"):
         known = None
         with suppress(ValueError):  # damaged: timed again
@@ -55,7 +55,7 @@ def _time(job: Job) -> dict[str, list[Seconds]]:
     if job.is_reference:
         del jobs["reference"]
     batches = in_batches(job.samples, job.config.runtime.batch_size)
-    turns = [batches[0]] * settings.warmup + list(islice(cycle(batches), settings.pairs))
+    turns = [batches[0]] * settings.untimed + list(islice(cycle(batches), settings.pairs))
     calls = [(name, batch) for batch in turns for name in jobs]
     if not _in_turns(job):
         calls = [(name, batch) for name in jobs for batch in turns]
@@ -64,7 +64,7 @@ def _time(job: Job) -> dict[str, list[Seconds]]:
     for name, batch in progress_bar(calls, description="time", total=len(calls)):
         pipe = second if second is not None and name == "run" else load_pipeline(jobs[name].model, job.config.runtime)
         seconds[name].append(_seconds(jobs[name], pipe, batch))
-    return {name: times[settings.warmup :] for name, times in seconds.items()}
+    return {name: times[settings.untimed :] for name, times in seconds.items()}
 
 
 def _seconds(job: Job, pipe: Any, batch: Sequence[Sample]) -> Seconds:

@@ -82,7 +82,7 @@ def test_a_job_with_nothing_to_do_reads_little(tmp_path):
         "calibrate.limit=1",
         "calibrate.seeds=[0]",
     ]
-    small += ["calibrate.max_span=2", "timing={pairs: 1, warmup: 0}", f"output={tmp_path}"]
+    small += ["calibrate.max_span=2", "timing={pairs: 1, untimed: 0}", f"output={tmp_path}"]
     assert run(*small).returncode == 0
     command = [sys.executable, "-c", COUNTING, *small]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,7 @@
-"""What the bench found: a JSON line for each measurement the moment it is known, and a table at the end."""
+"""What the bench found: a JSON line for each measurement the moment it is known, and a table at the end.
+
+python -m experiments.bench.report experiments/results/gpu          writes table.md from all *.jsonl of a folder
+"""
 
 import json
 import sys
@@ -12,10 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from meancache.artifacts import environment, make_folder
+from eval.table import markdown_table
+from experiments.errors import run_program
+from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig
 
 WIDTH = 150
+HEADINGS = ("method", "computed ms", "skipped ms", "n", "share", "NFE", "speed-up", "limit", "of limit", "MiB")
+CAPTION = (
+    "computed, skipped: median of n solver steps [quartiles]; share: of a computed step of the same runs; speed-up: "
+    "median [least, most] of whole denoising runs, each over the reference run just before it; limit: num_steps / NFE; "
+    "MiB: peak, on a CPU of the whole process so far"
+)
 
 
 class Report:
@@ -42,9 +53,8 @@ class Report:
         """Print the table, and below it what was left out."""
         console = Console(width=WIDTH)
         console.print(self._table())
-        for note in self.of_kind("steps"):
-            if "vae_s" in note:
-                console.print(f"{_label(note)}: text {note['text_s']:.3g} s, VAE {note['vae_s']:.3g} s", markup=False)
+        for line in _other_times(self.notes):
+            console.print(line, markup=False)
         for note in self.of_kind("skipped", "failed"):
             reason = note.get("error") or f"would have taken about {note['needs_s']:.0f} s"
             compiled = ", compiled" if note["compiled"] else ""
@@ -52,19 +62,45 @@ class Report:
 
     def _table(self) -> Table:
         table = Table(title=f"{self.model} on {self.machine['device']}, torch {self.machine['torch']}")
-        headings = ("method", "computed ms", "skipped ms", "n", "share", "NFE", "speed-up", "limit", "of limit", "MiB")
-        for heading in headings:
+        for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "method" else "right")
-        pairs = self.of_kind("pair")
-        for steps in self.of_kind("steps"):
-            own = [p for p in pairs if (p["row"], p["compiled"]) == (steps["row"], steps["compiled"])]
-            table.add_row(_label(steps), *_step_cells(steps), *_pair_cells(own), f"{steps['peak_mib']:.0f}")
-        table.caption = Text(
-            "computed, skipped: median of n solver steps [quartiles]; share: of a computed step of the same runs; "
-            "speed-up: median [least, most] of whole denoising runs, each over the reference run just before it; "
-            "limit: num_steps / NFE; MiB: peak, on a CPU of the whole process so far"
-        )
+        for cells in rows_of(self.notes):
+            table.add_row(*cells)
+        table.caption = Text(CAPTION)
         return table
+
+
+def rows_of(notes: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """A row of cells for each method; of one that was measured twice, the later steps and all pairs."""
+    steps = {(note["row"], note["compiled"]): note for note in notes if note["kind"] == "steps"}
+    rows = []
+    for key, note in steps.items():
+        pairs = [other for other in notes if other["kind"] == "pair" and (other["row"], other["compiled"]) == key]
+        rows.append([_label(note), *_step_cells(note), *_pair_cells(pairs), f"{note['peak_mib']:.0f}"])
+    return rows
+
+
+def _other_times(notes: Sequence[dict[str, Any]]) -> list[str]:
+    some = [note for note in notes if note["kind"] == "steps" and "vae_s" in note]
+    return [f"{_label(note)}: text {note['text_s']:.3g} s, VAE {note['vae_s']:.3g} s" for note in some]
+
+
+def write_table(folder: Path) -> None:
+    """Write <folder>/table.md from the notes of all models in it.
+
+    Raises:
+        ValueError: the folder holds no notes.
+    """
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise ValueError(f"{folder} holds no *.jsonl of the bench")
+    texts = []
+    for file in files:
+        notes = [json.loads(line) for line in file.read_text().splitlines()]
+        machine = notes[0]["machine"]
+        texts += [f"### {notes[0]['model']} on {machine['device']}, torch {machine['torch']}, random weights\n"]
+        texts += [markdown_table([HEADINGS, *rows_of(notes)]), "", *_other_times(notes)[:1], ""]
+    write_atomic(folder / "table.md", "\n".join([*texts, CAPTION]) + "\n")
 
 
 def _label(note: dict[str, Any]) -> str:
@@ -92,3 +128,7 @@ def _pair_cells(pairs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    run_program(lambda arguments: [write_table(Path(folder)) for folder in arguments])

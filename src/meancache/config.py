@@ -132,10 +132,10 @@ class RuntimeConfig:
 
 @dataclass
 class TimingConfig:
-    """How a run and its reference are timed: ``pairs`` of calls in turns (0: not at all), after ``warmup`` pairs."""
+    """How a run and its reference are timed: ``pairs`` of calls in turns (0: not at all), after ``untimed`` pairs."""
 
     pairs: int
-    warmup: int
+    untimed: int
 
 
 @dataclass
@@ -259,7 +259,7 @@ def _check(config: RunConfig) -> None:
         ("model.num_steps", config.model.num_steps, 1),
         ("runtime.batch_size", config.runtime.batch_size, 1),
         ("timing.pairs", config.timing.pairs, 0),
-        ("timing.warmup", config.timing.warmup, 0),
+        ("timing.untimed", config.timing.untimed, 0),
         ("calibrate.batch_size", config.calibrate.batch_size, 1),
         ("calibrate.max_span", config.calibrate.max_span, 1),
         ("the number of seeds", len(config.seeds), 1),

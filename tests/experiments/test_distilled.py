@@ -31,7 +31,7 @@ def student(tmp_path: Path) -> Iterator[Path]:
 
 
 def small(student: Path, *more: str) -> RunConfig:
-    settings = ["model.num_steps=3", "prompts.limit=1", "timing={pairs: 1, warmup: 0}", "metrics.names=[psnr]"]
+    settings = ["model.num_steps=3", "prompts.limit=1", "timing={pairs: 1, untimed: 0}", "metrics.names=[psnr]"]
     reference = "{name: tiny_flux, transformer: null, num_steps: 6}"
     student_model = [
         "model.name=student",

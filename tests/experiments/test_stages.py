@@ -25,7 +25,7 @@ SMALL = [
     "calibrate.seeds=[0]",
     "calibrate.max_span=3",
     "calibrate.batch_size=2",
-    "timing={pairs: 1, warmup: 0}",
+    "timing={pairs: 1, untimed: 0}",
     "metrics.names=[psnr,ssim]",
 ]
 MEANCACHE = ["method=meancache", "budget=4", "spans=[2,3]"]
