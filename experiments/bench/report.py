@@ -130,5 +130,11 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def main(folders: Sequence[str]) -> None:
+    """Write the table of each folder."""
+    for folder in folders:
+        write_table(Path(folder))
+
+
 if __name__ == "__main__":
-    run_program(lambda arguments: [write_table(Path(folder)) for folder in arguments])
+    run_program(main)
