@@ -40,13 +40,13 @@ def side_by_side(runs: Sequence[RunFolder], out: Path, limit: int = 8) -> None:
         raise ValueError(f"no prompt and seed is in all of {', '.join(str(run.path) for run in runs)}")
     count = min(limit, len(keys))
     keys = [keys[position * len(keys) // count] for position in range(count)]
-    pictures = [[_picture(run, some[key]) for run, some in zip(runs, records)] for key in keys]
+    pictures = [[picture_of(run, some[key]) for run, some in zip(runs, records)] for key in keys]
     prompts = [records[0][key].prompt for key in keys]
-    headers = [_header(row_from_run(run, runs[0])) for run in runs]
-    write_figure(out, lambda file: _compose(pictures, prompts, headers).save(file, format="PNG"))
+    headers = [header_of(row_from_run(run, runs[0])) for run in runs]
+    write_figure(out, lambda file: compose_grid(pictures, prompts, headers).save(file, format="PNG"))
 
 
-def _picture(run: RunFolder, record: Record) -> Image.Image:
+def picture_of(run: RunFolder, record: Record) -> Image.Image:
     """The picture at the size of its cell; of a video the first, the middle and the last frame."""
     sample = run.load(record)
     if sample.ndim == 3:
@@ -63,7 +63,7 @@ def _scaled(image: Tensor, shorter: int) -> Image.Image:
     return picture.resize((round(picture.width * scale), round(picture.height * scale)), method)
 
 
-def _header(row: Row) -> tuple[str, str]:
+def header_of(row: Row) -> tuple[str, str]:
     """Label of a run, and what it cost and gave."""
     facts = [f"NFE {row.nfe:.4g}"]
     score = row.metrics.get("psnr")
@@ -76,7 +76,7 @@ def _header(row: Row) -> tuple[str, str]:
     return row.label, ", ".join(facts)
 
 
-def _compose(
+def compose_grid(
     pictures: Sequence[Sequence[Image.Image]], prompts: Sequence[str], headers: Sequence[tuple[str, str]]
 ) -> Image.Image:
     width = max(picture.width for row in pictures for picture in row)

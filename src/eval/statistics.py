@@ -14,6 +14,7 @@ import numpy as np
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 WORST = 0.05  # share of samples
+FEWEST = 6  # prompts, below which no sign of a difference is sure: that all of five agree has a chance of 6 %
 
 Scores = Mapping[str, float]  # by sample, "<prompt index>-<seed>"
 
@@ -29,8 +30,8 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether it is a difference that is not within the noise."""
-        return self.low > 0 or self.high < 0
+        """Whether it is a difference that is not within the noise, by enough prompts to say so."""
+        return self.num_prompts >= FEWEST and (self.low > 0 or self.high < 0)
 
     def __format__(self, spec: str) -> str:
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"

@@ -40,6 +40,11 @@ def test_a_difference_is_taken_sample_by_sample():
     assert difference(named([math.inf, 30, 31]), named([40, 29, math.inf])) is None
 
 
+def test_five_prompts_are_too_few_to_be_sure():
+    five, six = (difference(named([31] * count), named([30] * count)) for count in (5, 6))
+    assert (five.low, five.excludes_zero, six.excludes_zero) == (1, False, True)
+
+
 def test_what_cannot_be_said_is_none():
     assert estimate(named([3.0])) is None
     assert estimate({}) is None

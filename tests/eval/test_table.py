@@ -69,7 +69,10 @@ def test_a_win_is_better_than_every_other_row_on_the_same_samples_by_more_than_t
 
 
 def test_differences_are_from_the_row_that_was_chosen():
-    rows = [_scored(row, "psnr", [30 + shift, 20 + shift, 25 + shift]) for row, shift in ((FAST, 2.0), (FEWER, 0.0))]
+    rows = [
+        _scored(row, "psnr", [shift + score for score in (30, 20, 25, 22, 31, 28)])
+        for row, shift in ((FAST, 2.0), (FEWER, 0.0))
+    ]
     first, second = compared(rows, "fewer")
     assert first.differences["psnr"] == pytest.approx((2, 2, 2)) and second.differences == {}
     text = Table([first, second]).to_markdown()
