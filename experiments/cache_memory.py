@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.taylorseer_lite import TaylorSeerLite
-from eval.table import markdown_table
+from eval.cells import markdown_table
 from experiments.compose import compose_config
 from experiments.errors import run_program
 from experiments.full_size.cache_rows import NUM_STEPS, ROWS, method_of

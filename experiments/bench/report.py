@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eval.table import markdown_table
+from eval.cells import markdown_table
 from experiments.errors import run_program
 from meancache.artifacts import environment, make_folder, write_atomic
 from meancache.config import RunConfig

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from eval.cells import markdown_table
 from eval.metrics import METRICS
 from eval.row import Row
 from eval.statistics import Estimate, difference
-from eval.table import markdown_table
 from experiments.compose import CONF
 from experiments.reproduce.sweeps import PAPER, Sweep
 

@@ -39,6 +39,7 @@ class Row:
             another denoiser than the reference's, whose steps cost what they cost.
         paper: a paper's values for this row, by field or metric name.
         notes: what a reader must know about this row.
+        run: name of the run folder.
         num_prompts: different prompts among the samples; intervals are over them.
         intervals: lower and upper end of each mean score's 95 % interval, by metric name.
         worst: mean of the worst 5 % of the samples, by metric name.
@@ -67,6 +68,7 @@ class Row:
     limit: float | None = None
     paper: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    run: str = ""
     num_prompts: int = 0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     worst: Mapping[str, float] = field(default_factory=dict)
@@ -130,6 +132,7 @@ def row_from_run(
         reference=reference is None,
         paper=paper or {},
         notes=(*notes, *time_notes),
+        run=run.name,
         num_prompts=len({record.prompt_index for record in records}),
         intervals={name: (found.low, found.high) for name, found in sure.items()},
         worst={name: value for name, scores in samples.items() if (value := _worst(name, scores)) is not None},

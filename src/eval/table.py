@@ -14,6 +14,18 @@ from rich import box
 from rich import table as rich_table
 from rich.markup import escape
 
+from eval.cells import (
+    as_text,
+    beside_paper,
+    cost_cell,
+    csv_value,
+    difference_cell,
+    html,
+    interval_cells,
+    latex,
+    markdown_table,
+    score_cell,
+)
 from eval.metrics import METRICS
 from eval.row import Row
 from meancache.artifacts import write_atomic
@@ -118,7 +130,7 @@ class Table:
         for column in shown[1:]:
             rendered.add_column(header[column].replace(" (", "\n("), justify="right", no_wrap=True)
         for row in self.rows:
-            cells = self._cells(row, bold="[bold]{}[/bold]")
+            cells = self._cells(row, bold="[bold]{}[/bold]", spread=True)
             rendered.add_row(escape(cells[0]), *(cells[column] for column in shown[1:]))
         return rendered
 
@@ -141,8 +153,8 @@ class Table:
         """A booktabs table, for a paper."""
         import pandas
 
-        cells = [[_latex(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
-        frame = pandas.DataFrame(cells, columns=[_latex(heading) for heading in self._header()])
+        cells = [[latex(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
+        frame = pandas.DataFrame(cells, columns=[latex(heading) for heading in self._header()])
         text = frame.style.hide(axis="index").to_latex(hrules=True, column_format="l" + "r" * (len(frame.columns) - 1))
         notes = "".join(f"% {note}\n" for note in [self.title, self.caption, *self.notes] if note)
         return notes + text.replace("\0", r"\textbf{").replace("\1", "}")
@@ -151,7 +163,7 @@ class Table:
         """A plain table, to paste."""
         import pandas
 
-        cells = [[_html(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
+        cells = [[html(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
         frame = pandas.DataFrame(cells, columns=self._header())
         text = frame.to_html(index=False, border=0, escape=False, classes=["results"])
         notes = "".join(f"<p>{escape_html(note)}</p>\n" for note in [self.caption, *self.notes] if note)
@@ -166,8 +178,8 @@ class Table:
         parts = [(name, part) for name in self.metrics for part in ("", "_low", "_high", "_worst")]
         writer.writerow([*columns, *(name + part for name, part in parts), "notes"])
         for row in rows:
-            scores = [_text(_of_metric(row, name, part)) for name, part in parts]
-            writer.writerow([_text(row[key]) for key in columns] + scores + ["; ".join(row["notes"])])
+            scores = [as_text(csv_value(row, name, part)) for name, part in parts]
+            writer.writerow([as_text(row[key]) for key in columns] + scores + ["; ".join(row["notes"])])
         return text.getvalue()
 
     def to_json(self) -> str:
@@ -190,14 +202,14 @@ class Table:
         scores = (METRICS[name].heading for name in self.shown)
         return ["Method", *_COST_COLUMNS, *scores, *(_ONLY_IN_PAPERS[name] for name in self.only_in_papers)]
 
-    def _cells(self, row: Row, *, bold: str) -> list[str]:
-        cost = [_beside(row, name, _cost(row, name, form)) for name, form in _COST_COLUMNS.values()]
-        scores = [_beside(row, name, _score(row, name, bold)) for name in self.shown]
+    def _cells(self, row: Row, *, bold: str, spread: bool = False) -> list[str]:
+        cost = [beside_paper(row, name, cost_cell(row, name, form)) for name, form in _COST_COLUMNS.values()]
+        scores = [beside_paper(row, name, score_cell(row, name, bold, spread=spread)) for name in self.shown]
         return [
             row.label + " †" * self._is_degraded(row),
             *cost,
             *scores,
-            *(_beside(row, name, "n/a") for name in self.only_in_papers),
+            *(beside_paper(row, name, "n/a") for name in self.only_in_papers),
         ]
 
     @property
@@ -210,98 +222,18 @@ class Table:
         """A second table: means with their intervals, and the worst samples."""
         names = [name for name in self.shown if any(name in row.intervals for row in self.rows)]
         header = ["Method", "prompts", *(cell for name in names for cell in (METRICS[name].heading, "worst 5 %"))]
-        rows = [[row.label, str(row.num_prompts), *_sure(row, names)] for row in self.rows if row.intervals]
+        rows = [[row.label, str(row.num_prompts), *interval_cells(row, names)] for row in self.rows if row.intervals]
         return [header, *rows] if rows else []
 
     def _differences(self) -> list[list[str]]:
         """A third: by how much each row differs from the one that was chosen."""
         names = [name for name in self.shown if any(name in row.differences for row in self.rows)]
-        rows = [[row.label, *(_gap(row, name) for name in names)] for row in self.rows if row.differences]
+        rows = [[row.label, *(difference_cell(row, name) for name in names)] for row in self.rows if row.differences]
         return [["Method", *(METRICS[name].heading for name in names)], *rows] if rows else []
 
     @staticmethod
     def _is_degraded(row: Row) -> bool:
         return any(high < -DEGRADED for _, _, high in (row.from_reference.get(name, (0, 0, 0)) for name in REWARDS))
-
-
-def _score(row: Row, name: str, bold: str) -> str:
-    """A cell."""
-    if name not in row.metrics:
-        return "-"
-    value = row.metrics[name]
-    if value is None:
-        return "n/a"
-    cell = f"{value:.{METRICS[name].digits}f}"
-    return bold.format(cell) if name in row.wins else cell
-
-
-def _sure(row: Row, names: Sequence[str]) -> list[str]:
-    cells = []
-    for name in names:
-        low, high = row.intervals.get(name, (None, None))
-        digits = METRICS[name].digits
-        known = low is not None and row.metrics[name] is not None
-        cells.append(f"{row.metrics[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" if known else "-")
-        cells.append(f"{row.worst[name]:.{digits}f}" if name in row.worst else "-")
-    return cells
-
-
-def _gap(row: Row, name: str) -> str:
-    if name not in row.differences:
-        return "-"
-    mean, low, high = row.differences[name]
-    digits = METRICS[name].digits
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _cost(row: Row, name: str, form: str) -> str:
-    value = getattr(row, name)
-    if value is None:
-        return "-" if name in ("limit", "interval") and row.reference else "n/a"
-    unit = "x" if name in ("speedup", "limit") else ""
-    return f"{value:{form}}{unit}" + " !" * (name == "speedup" and row.beyond_limit)
-
-
-def _beside(row: Row, name: str, ours: str) -> str:
-    return f"{ours} ({row.paper[name]:g})" if name in row.paper else ours
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, headings first; the first column to the left, all others to the right."""
-    marks = ["---", *["---:"] * (len(rows[0]) - 1)]
-    cells = [rows[0], marks, *([cell.replace("|", r"\|") for cell in row] for row in rows[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-_LATEX = {
-    "&": r"\&",
-    "%": r"\%",
-    "_": r"\_",
-    "#": r"\#",
-    "$": r"\$",
-    "γ": r"$\gamma$",
-    "δ": r"$\delta$",
-    "ρ": r"$\rho$",
-}
-_LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "†": r"$\dagger$", "×": r"$\times$"}
-
-
-def _latex(cell: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in cell)
-
-
-def _html(cell: str) -> str:
-    return escape_html(cell).replace("\0", "<b>").replace("\1", "</b>")
-
-
-def _of_metric(row: Mapping[str, Any], name: str, part: str) -> Any:
-    """A column of the CSV: a score, an end of its interval, or its worst 5 %; "-" where the row has none."""
-    low, high = row["intervals"].get(name, ("-", "-"))
-    return {"": row["metrics"].get(name, "-"), "_low": low, "_high": high, "_worst": row["worst"].get(name, "-")}[part]
-
-
-def _text(value: object) -> str:
-    return "n/a" if value is None else str(value)
 
 
 def _plain(row: Row) -> dict[str, Any]:
