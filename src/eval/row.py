@@ -40,6 +40,7 @@ class Row:
         paper: a paper's values for this row, by field or metric name.
         notes: what a reader must know about this row.
         run: name of the run folder.
+        against: name of the reference's run folder; "" for the reference itself.
         num_prompts: different prompts among the samples; intervals are over them.
         intervals: lower and upper end of each mean score's 95 % interval, by metric name.
         worst: mean of the worst 5 % of the samples, by metric name.
@@ -69,6 +70,7 @@ class Row:
     paper: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     run: str = ""
+    against: str = ""
     num_prompts: int = 0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     worst: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def row_from_run(
         paper=paper or {},
         notes=(*notes, *time_notes),
         run=run.name,
+        against=reference.name if reference else "",
         num_prompts=len({record.prompt_index for record in records}),
         intervals={name: (found.low, found.high) for name, found in sure.items()},
         worst={name: value for name, scores in samples.items() if (value := _worst(name, scores)) is not None},
@@ -159,12 +162,14 @@ def compared(rows: Sequence[Row], with_label: str | None = None) -> list[Row]:
 
 def _winner(rows: Sequence[Row], name: str) -> int | None:
     having = [index for index, row in enumerate(rows) if name in row.samples and not row.reference]
+    if len({rows[index].against for index in having}) > 1:
+        return None  # other prompts, or another model's pictures
     best = winner([rows[index].samples[name] for index in having], higher_is_better=METRICS[name].higher_is_better)
     return None if best is None else having[best]
 
 
 def _differences(row: Row, other: Row) -> Gaps:
-    return {} if row is other else _gaps(row.samples, other.samples)
+    return {} if row is other or row.against != other.against else _gaps(row.samples, other.samples)
 
 
 def _find(rows: Sequence[Row], label: str) -> Row:

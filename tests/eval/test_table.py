@@ -66,6 +66,7 @@ def test_a_win_is_better_than_every_other_row_on_the_same_samples_by_more_than_t
     assert [row.wins for row in compared([noisy, better])] == [(), ()]
     assert [row.wins for row in compared([worse, better, better])] == [(), (), ()]
     assert compared([worse])[0].wins == ()
+    assert [row.wins for row in compared([worse, replace(better, against="another model's run")])] == [(), ()]
 
 
 def test_differences_are_from_the_row_that_was_chosen():
