@@ -32,7 +32,8 @@ class Scorer:
     def __init__(self, architecture: str, weights: Path, device: torch.device) -> None:
         import open_clip
 
-        check_architecture(architecture)
+        if problem := what_is_wrong(architecture):
+            raise ValueError(problem)
         try:
             self.model, _, self.pixels = open_clip.create_model_and_transforms(
                 architecture, pretrained=str(weights), device=device
@@ -42,10 +43,6 @@ class Scorer:
         self.model.eval()
         self.tokenizer = open_clip.get_tokenizer(architecture)
         self.device = device
-
-    def is_cut(self, prompt: str) -> bool:
-        """Whether a prompt has more tokens than are read: those of its text, and one each for start and end."""
-        return len(self.tokenizer.encode(prompt)) + 2 > self.tokenizer.context_length
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Scores of pictures or videos for their prompts. (B, [T,] 3, H, W) in [0, 1] -> (B,)"""
@@ -60,15 +57,24 @@ class Scorer:
         return self.model.encode_image(pixels.to(self.device), normalize=True)
 
 
-def check_architecture(name: str) -> None:
-    """Raise ValueError unless open_clip has this architecture, and it reads prompts with CLIP's own tokens."""
+def what_is_wrong(architecture: str) -> str:
+    """Why there is no score with this architecture; "" if open_clip has it and it reads CLIP's own tokens."""
     import open_clip
 
-    config = open_clip.get_model_config(name)
+    config = open_clip.get_model_config(architecture)
     if config is None:
-        raise ValueError(f"metrics.clip_score.architecture: open_clip has no {name!r}, see open_clip.list_models()")
+        return f"open_clip has no architecture {architecture!r}, see open_clip.list_models()"
     if "hf_tokenizer_name" in config["text_cfg"]:
-        raise ValueError(f"metrics.clip_score.architecture: {name} does not read prompts with CLIP's own tokens")
+        return f"{architecture} does not read prompts with CLIP's own tokens"
+    return ""
+
+
+def prompt_lengths(architecture: str, prompts: Sequence[str]) -> tuple[int, list[int]]:
+    """How many tokens are read, and how many each prompt has; one each for start and end among them."""
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer(architecture)
+    return tokenizer.context_length, [len(tokenizer.encode(prompt)) + 2 for prompt in prompts]
 
 
 @lru_cache(maxsize=1)

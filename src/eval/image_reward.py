@@ -51,7 +51,8 @@ class ImageReward(nn.Module):
         self.vision = BlipVisionModel(BlipVisionConfig(image_size=224, patch_size=16, layer_norm_eps=1e-6, **vision))
         # what they call a decoder is a BERT with cross-attention; its mask is not causal unless the call asks for it
         self.text = BlipTextModel(
-            BlipTextConfig(encoder_hidden_size=width, vocab_size=30524, is_decoder=True, **text), add_pooling_layer=False
+            BlipTextConfig(encoder_hidden_size=width, vocab_size=30524, is_decoder=True, **text),
+            add_pooling_layer=False,
         )
         self.head = nn.Sequential(*_head(text["hidden_size"]))
 
@@ -95,12 +96,10 @@ class Scorer:
     """The network with what stands before it: the tokens of prompts and the pixels of pictures."""
 
     def __init__(self, network: ImageReward, vocabulary: Path, device: torch.device) -> None:
-        from tokenizers import BertWordPieceTokenizer
         from torchvision import transforms
 
         self.network, self.device = network.to(device).eval(), device
-        self.tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
-        self.tokenizer.add_special_tokens(["[DEC]", "[ENC]"])  # BLIP's own; only a prompt that spells them meets them
+        self.tokenizer = _tokenizer(vocabulary)
         self.pixels = transforms.Compose(
             [
                 transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC),
@@ -109,10 +108,6 @@ class Scorer:
                 transforms.Normalize((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
             ]
         )
-
-    def is_cut(self, prompt: str) -> bool:
-        """Whether a prompt has more tokens than are read."""
-        return len(self.tokenizer.encode(prompt).ids) > PROMPT_TOKENS
 
     def tokens(self, prompt: str) -> tuple[Tensor, Tensor]:
         """Tokens of a prompt and their mask, filled up with padding. (1, 35) twice"""
@@ -130,6 +125,20 @@ class Scorer:
                 for picture, prompt in zip(as_pil(images), prompts, strict=True)
             ]
         return torch.cat(scores)
+
+
+def _tokenizer(vocabulary: Path) -> Any:
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    tokenizer.add_special_tokens(["[DEC]", "[ENC]"])  # BLIP's own; only a prompt that spells them meets them
+    return tokenizer
+
+
+def prompt_lengths(vocabulary: Path, prompts: Sequence[str]) -> tuple[int, list[int]]:
+    """How many tokens are read, and how many each prompt has; one each for start and end among them."""
+    tokenizer = _tokenizer(vocabulary)
+    return PROMPT_TOKENS, [len(tokenizer.encode(prompt).ids) for prompt in prompts]
 
 
 @lru_cache(maxsize=1)

@@ -59,7 +59,9 @@ class WeightFile:
 
     @property
     def size(self) -> str:
-        return f"{self.size_mb / 1000:.1f} GB" if self.size_mb >= 1000 else f"{self.size_mb:.{int(self.size_mb < 10)}f} MB"
+        return (
+            f"{self.size_mb / 1000:.1f} GB" if self.size_mb >= 1000 else f"{self.size_mb:.{int(self.size_mb < 10)}f} MB"
+        )
 
     def find(self) -> Path | None:
         """The file on this machine: where it belongs, or in the hub's own cache."""
@@ -78,14 +80,15 @@ class WeightFile:
         path = self.find()
         if path is None:
             return f"{self.name} ({self.size})"
-        if not file_checksum(path).startswith(self.sha256):
-            return f"{self.name} whole: the SHA-256 of what is there begins {file_checksum(path)[:8]}, not {self.sha256[:8]}"
+        found = file_checksum(path)
+        if not found.startswith(self.sha256):
+            return f"an undamaged {self.name} ({self.size}), whose SHA-256 begins {self.sha256[:8]}, not {found[:8]}"
         return ""
 
-    def checksum(self) -> str:
-        """Beginning of the SHA-256 of the file that is there, for provenance; "missing" without one."""
+    def provenance(self) -> str:
+        """Its name and the beginning of the SHA-256 of the file that is there."""
         path = self.find()
-        return f"sha256 {file_checksum(path)[:16]}" if path else "missing"
+        return f"{self.name} sha256 {file_checksum(path)[:16]}" if path else f"{self.name}, which is not there"
 
     def fetch(self) -> None:
         """Put it where it belongs.
@@ -118,7 +121,9 @@ def _trunk(net: str, name: str, size_mb: float) -> WeightFile:
     """ImageNet weights of torchvision; its names end in the start of their SHA-256."""
     digest = name.removesuffix(".pth").rsplit("-", 1)[-1]
     licence = "not stated (torchvision's code: BSD-3-Clause)"
-    return WeightFile(name, f"https://download.pytorch.org/models/{name}", size_mb, digest, licence, f"net={net}", "torch")
+    return WeightFile(
+        name, f"https://download.pytorch.org/models/{name}", size_mb, digest, licence, f"net={net}", "torch"
+    )
 
 
 def _clip(architecture: str, pretrained: str, repository: str, size_mb: float, sha256: str) -> WeightFile:

@@ -1,6 +1,6 @@
 """Run by the interpreter of .venv-imagereward: the scores of the unpatched package image-reward, random weights.
 
-python image_reward_package.py FOLDER    (with ``bert-base-uncased/vocab.txt``, ``requests.json`` and the pictures in it)
+python image_reward_package.py FOLDER    (with ``bert-base-uncased/vocab.txt``, ``requests.json`` and its pictures)
 
 Writes ``ImageReward.pt``, as large and with the same names as the released file, ``scores.json`` and ``tokens.json``.
 """
