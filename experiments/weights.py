@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from eval.metrics import METRICS
-from eval.weights import CATALOGUE, WeightFile, fetch_missing
+from eval.weights import CATALOGUE, WHERE, WeightFile, fetch_missing
 from experiments.errors import run_program
 
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for name, files in CATALOGUE.items():
         missing = METRICS[name].missing()
-        console.print(f"{name}: {'can be computed' if not missing else missing.partition(': ')[0]}")
+        console.print(f"{name}: {'can be computed' if not missing else missing.removesuffix(WHERE)}")
         console.print("\n".join(map(describe, files)))
 
 

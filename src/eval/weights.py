@@ -13,6 +13,7 @@ from pathlib import Path
 from meancache.downloads import fetch, file_checksum, home
 
 HUB = "https://huggingface.co"
+WHERE = ": `python -m experiments.weights` lists them"  # ends every sentence on missing weights
 
 
 def torch_hub() -> Path:
@@ -102,8 +103,7 @@ class WeightFile:
 def what_is_missing(scorer: str, files: Iterable[WeightFile]) -> str:
     """What a scorer cannot do without, in one line; "" if all is there and whole."""
     wrong = [reason for file in files if (reason := file.what_is_wrong())]
-    where = "python -m experiments.weights says where to get it"
-    return f"{scorer} needs {' and '.join(wrong)}: {where}" if wrong else ""
+    return f"{scorer} needs {' and '.join(wrong)}{WHERE}" if wrong else ""
 
 
 def fetch_missing(files: Iterable[WeightFile]) -> None:

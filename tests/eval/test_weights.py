@@ -16,6 +16,7 @@ from torchvision import models
 from eval import weights
 from eval.metric import Batch
 from eval.metrics import METRICS, choose_metrics, find_metrics
+from eval.row import row_from_run
 from eval.weights import CATALOGUE, CLIP, TRUNKS, WeightFile, what_is_missing
 from experiments.evaluate import evaluate
 from experiments.weights import describe, find_files, main
@@ -27,12 +28,18 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A folder served over HTTP on this machine, and its address; what is fetched goes to ``tmp_path / "home"``."""
-    folder = tmp_path / "served"
-    folder.mkdir()
+def nothing_here(tmp_path, monkeypatch):
+    """No weights on this machine, whatever its owner has."""
     monkeypatch.setenv("MEANCACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def server(nothing_here, tmp_path, monkeypatch):
+    """A folder served over HTTP on this machine, and its address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     http = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
     Thread(target=http.serve_forever, daemon=True).start()
@@ -77,7 +84,7 @@ def test_every_file_of_the_hub_has_a_whole_checksum_and_every_name_is_used_once(
 def test_a_file_is_missing_then_fetched_then_whole(server):
     file = serve(server, b"weights")
     assert file.find() is None and what_is_missing("X", [file]) == (
-        "X needs some.bin (3.0 MB): python -m experiments.weights says where to get it"
+        "X needs some.bin (3.0 MB): `python -m experiments.weights` lists them"
     )
     file.fetch()
     assert file.find() == file.target and file.what_is_wrong() == "" and what_is_missing("X", [file]) == ""
@@ -110,7 +117,7 @@ def test_an_address_that_does_not_answer_is_one_clear_error(server):
         file.fetch()
 
 
-def test_a_file_in_the_hubs_own_cache_is_found(monkeypatch, tmp_path):
+def test_a_file_in_the_hubs_own_cache_is_found(nothing_here, monkeypatch, tmp_path):
     import huggingface_hub
 
     (tmp_path / "blob").write_bytes(b"x")
@@ -120,7 +127,6 @@ def test_a_file_in_the_hubs_own_cache_is_found(monkeypatch, tmp_path):
         asked.append((*question, revision))
         return str(tmp_path / "blob")
 
-    monkeypatch.setenv("MEANCACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
     assert weights.IMAGE_REWARD.find() == tmp_path / "blob"
     assert asked == [("THUDM/ImageReward", "ImageReward.pt", "main")]
@@ -227,3 +233,13 @@ def test_image_reward_judges_pictures_alone():
 def test_torchs_hub_is_where_torch_looks(monkeypatch):
     monkeypatch.delenv("TORCH_HOME", raising=False)
     assert weights.torch_hub() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_a_row_says_in_one_line_which_scores_lack_weights(nothing_here, write_run, pictures):
+    run, reference = write_run("run", pictures), write_run("reference", pictures)
+    evaluate(run, reference, find_metrics(["lpips", "image_reward", "psnr"]))
+    (note,) = [note for note in row_from_run(run, reference).notes if "n/a" in note]
+    assert note == (
+        "n/a: LPIPS needs alexnet-owt-7be5be79.pth (233 MB); ImageReward needs ImageReward.pt (1.8 GB) and "
+        "bert-base-uncased-vocab.txt (0.2 MB): `python -m experiments.weights` lists them"
+    )
