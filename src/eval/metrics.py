@@ -92,7 +92,7 @@ class Lpips(SampleMetric):
         return mean_over_frames(partial(import_module("eval.perceptual").lpips, net=self.net), batch)
 
     def provenance(self) -> str:
-        return f"lpips {version('lpips')} LPIPS, net {self.net}, version 0.1, trunk {TRUNKS[self.net].name}"
+        return f"lpips {version('lpips')} LPIPS, net {self.net}, version 0.1, trunk {TRUNKS[self.net].provenance()}"
 
 
 @dataclass(frozen=True)

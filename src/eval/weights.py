@@ -60,9 +60,9 @@ class WeightFile:
 
     @property
     def size(self) -> str:
-        return (
-            f"{self.size_mb / 1000:.1f} GB" if self.size_mb >= 1000 else f"{self.size_mb:.{int(self.size_mb < 10)}f} MB"
-        )
+        """Its size for a reader."""
+        digits, unit = (1, "GB") if self.size_mb >= 1000 else (int(self.size_mb < 10), "MB")
+        return f"{self.size_mb / (1000 if unit == 'GB' else 1):.{digits}f} {unit}"
 
     def find(self) -> Path | None:
         """The file on this machine: where it belongs, or in the hub's own cache."""
@@ -87,9 +87,10 @@ class WeightFile:
         return ""
 
     def provenance(self) -> str:
-        """Its name and the beginning of the SHA-256 of the file that is there."""
+        """Its name and the beginning of its SHA-256, with which scores are kept when the file is gone."""
         path = self.find()
-        return f"{self.name} sha256 {file_checksum(path)[:16]}" if path else f"{self.name}, which is not there"
+        digest = self.sha256 or (file_checksum(path) if path else "unknown")
+        return f"{self.name} sha256 {digest[:16]}"
 
     def fetch(self) -> None:
         """Put it where it belongs.

@@ -88,7 +88,7 @@ def test_a_file_is_missing_then_fetched_then_whole(server):
     )
     file.fetch()
     assert file.find() == file.target and file.what_is_wrong() == "" and what_is_missing("X", [file]) == ""
-    assert file.provenance() == f"some.bin sha256 {file.sha256[:16]}"
+    assert file.provenance() == replace(file, sha256="").provenance() == f"some.bin sha256 {file.sha256[:16]}"
     assert [path.name for path in file.target.parent.iterdir()] == ["some.bin"]  # no partial file stays behind
 
 
@@ -188,6 +188,8 @@ def test_a_metric_is_computed_once_its_weights_were_fetched(tiny_clip, write_run
     digest = CLIP["tiny-served", "seeded"].sha256[:16]
     assert entry["provenance"].endswith(f"tiny-served, tiny.bin sha256 {digest}, 100 x max(cosine, 0)")
     assert evaluate(reference, reference, chosen)["metrics"].keys() == {"clip_score"}  # it needs no reference
+    CLIP["tiny-served", "seeded"].target.unlink()
+    assert evaluate(run, reference, chosen)["metrics"]["clip_score"] == entry  # kept, though its weights are gone
 
 
 def test_cut_prompts_are_noted_in_the_row(tiny_clip):
