@@ -114,6 +114,7 @@ def _score(
             scores[metric.name] += attempts.attempt(metric, partial(_checked_scores, metric, batch)) or []
     names = [record.sample for record, _ in pairs]
     for metric in of_samples:
+        metric.release()
         if len(scores[metric.name]) == len(names):
             notes = metric.notes([record.prompt for record, _ in pairs])
             attempts.entries[metric.name] = _entry(metric, dict(zip(names, scores[metric.name])), notes)

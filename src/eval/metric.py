@@ -98,6 +98,9 @@ class Metric(ABC):
             raise MetricUnavailable(reason)
         return [path for file in self.weights() if (path := file.find())]
 
+    def release(self) -> None:  # noqa: B027 - most keep nothing
+        """Let go of networks, whose memory would else count as that of what runs next."""
+
     @property
     def heading(self) -> str:
         return f"{self.label} {'↑' if self.higher_is_better else '↓'}"

@@ -59,6 +59,9 @@ class ClipScore(SampleMetric):
         scorer = import_module("eval.clip_score").load_scorer(self.architecture, file, batch.images.device)
         return scorer(batch.images, batch.prompts)
 
+    def release(self) -> None:
+        import_module("eval.clip_score").load_scorer.cache_clear()
+
     def notes(self, prompts: Sequence[str]) -> tuple[str, ...]:
         return _cut_note(self.label, *import_module("eval.clip_score").prompt_lengths(self.architecture, prompts))
 
@@ -83,6 +86,9 @@ class ImageRewardScore(SampleMetric):
     def score(self, batch: Batch) -> Tensor:
         scorer = import_module("eval.image_reward").load_scorer(*self.paths(), batch.images.device)
         return scorer(batch.images, batch.prompts)
+
+    def release(self) -> None:
+        import_module("eval.image_reward").load_scorer.cache_clear()
 
     def notes(self, prompts: Sequence[str]) -> tuple[str, ...]:
         return _cut_note(self.label, *import_module("eval.image_reward").prompt_lengths(self.paths()[1], prompts))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from meancache.artifacts import locked
 from meancache.downloads import fetch, file_checksum, home
 
 HUB = "https://huggingface.co"
@@ -108,14 +109,16 @@ def what_is_missing(scorer: str, files: Iterable[WeightFile]) -> str:
 
 
 def fetch_missing(files: Iterable[WeightFile]) -> None:
-    """Fetch those that are not there, or not whole.
+    """Fetch those that are not there, or not whole; of jobs that run at once, one does.
 
     Raises:
         ValueError: one cannot be fetched, or holds other bytes than it should.
     """
     for file in files:
         if file.what_is_wrong():
-            file.fetch()
+            with locked(file.target.parent, file.name):
+                if file.what_is_wrong():
+                    file.fetch()
 
 
 def _trunk(net: str, name: str, size_mb: float) -> WeightFile:

@@ -14,6 +14,7 @@ import torch
 from torchvision import models
 
 from eval import weights
+from eval.clip_score import load_scorer
 from eval.metric import Batch
 from eval.metrics import METRICS, choose_metrics, find_metrics
 from eval.row import row_from_run
@@ -187,6 +188,7 @@ def test_a_metric_is_computed_once_its_weights_were_fetched(tiny_clip, write_run
     assert entry["n"] == 2 and 0 <= entry["value"] <= 100 and "notes" not in entry
     digest = CLIP["tiny-served", "seeded"].sha256[:16]
     assert entry["provenance"].endswith(f"tiny-served, tiny.bin sha256 {digest}, 100 x max(cosine, 0)")
+    assert load_scorer.cache_info().currsize == 0  # its memory does not count as that of what runs next
     assert evaluate(reference, reference, chosen)["metrics"].keys() == {"clip_score"}  # it needs no reference
     CLIP["tiny-served", "seeded"].target.unlink()
     assert evaluate(run, reference, chosen)["metrics"]["clip_score"] == entry  # kept, though its weights are gone
