@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from eval.pictures import as_pil
 
-MEAN, DEVIATION = 0.16717362830052426, 1.0333394966054072  # of the authors' training set, in package and checkpoint
+MEAN, DEVIATION = 0.16717362830052426, 1.0333394966054072  # by which the package standardises
 PROMPT_TOKENS = 35
 VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
@@ -148,7 +148,10 @@ def load_scorer(checkpoint: Path, vocabulary: Path, device: torch.device) -> Sco
     Raises:
         ValueError: the file is no checkpoint of ImageReward-v1.0.
     """
+    from transformers.initialization import no_init_weights
+
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network = ImageReward()
+    with no_init_weights():  # random ones take a quarter of a minute
+        network = ImageReward()
     network.load_released(state)
     return Scorer(network, vocabulary, device)
