@@ -4,11 +4,13 @@ import hashlib
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from eval.metrics import find_metrics
+from eval.pictures import as_pil
 from experiments.evaluate import evaluate
 
 METRICS = ["psnr", "ssim", "st_lpips"]
@@ -92,3 +94,11 @@ def test_one_identical_pair_among_many_leaves_the_mean_finite(write_run, picture
     scores = evaluate(run, reference, find_metrics(METRICS))["metrics"]
     assert (scores["psnr"]["identical"], scores["st_lpips"]["per_sample"]["00001-3"]) == (1, 0)
     assert scores["psnr"]["value"] < 40 and scores["ssim"]["per_sample"]["00001-3"] == pytest.approx(1)
+
+
+def test_networks_see_the_bytes_of_the_file():
+    pixels = torch.arange(256 * 3).remainder(256).byte().view(1, 3, 16, 16)
+    (picture,) = as_pil(pixels.float() / 255)
+    assert np.array_equal(np.asarray(picture), pixels[0].permute(1, 2, 0).numpy())
+    (dark,) = as_pil(torch.full((1, 3, 4, 4), 0.9999 / 255))  # a float that fell short of its byte
+    assert np.asarray(dark).min() == 1
