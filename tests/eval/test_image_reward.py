@@ -1,7 +1,10 @@
 """ImageReward: a tiny one against its equations written out, and the whole one against its own package."""
 
+import hashlib
 import json
 import subprocess
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm, linear, softmax
 
+from eval import image_reward, prompt_scores
 from eval.image_reward import DEVIATION, HEAD, MEAN, ImageReward, Scorer, load_scorer, prompt_lengths
+from eval.metrics import choose_metrics
+from experiments.evaluate import evaluate
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-imagereward" / "bin" / "python"
 VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -200,6 +206,28 @@ def test_another_checkpoint_is_refused(scorer):
         scorer.network.load_released(state)
     with pytest.raises(ValueError, match="are missing or have another shape"):
         ImageReward({**VISION, "hidden_size": 64}, TEXT).load_released(released_state())
+
+
+def test_a_run_is_scored_from_the_files_of_weights(monkeypatch, tmp_path, write_run):
+    monkeypatch.setenv("MEANCACHE_HOME", str(tmp_path))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    torch.save(released_state(), folder / "ImageReward.pt")
+    vocabulary(folder).rename(folder / "bert-base-uncased-vocab.txt")
+    for name in ("IMAGE_REWARD", "BERT_VOCABULARY"):
+        file = getattr(prompt_scores, name)
+        digest = hashlib.sha256(file.target.read_bytes()).hexdigest()
+        monkeypatch.setattr(prompt_scores, name, replace(file, sha256=digest))
+    monkeypatch.setattr(image_reward, "ImageReward", partial(ImageReward, VISION, TEXT))
+    shown = torch.cat([load(file)[..., :64, :64] for file in pictures(tmp_path)])
+    run, (metric,) = write_run("run", shown), choose_metrics(["image_reward"], [], {}, "picture", "flux")
+    entry = evaluate(run, run, [metric])["metrics"]["image_reward"]
+    scorer = load_scorer(*metric.paths(), torch.device("cpu"))
+    expected = scorer(shown, [f"prompt {index}" for index in range(4)])
+    assert list(entry["per_sample"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert "ImageReward.pt sha256 " in entry["provenance"] and "notes" not in entry
+    assert metric.notes(PROMPTS) == ("ImageReward reads 35 tokens of a prompt: 1 of 6 prompts were cut",)
+    metric.release()
 
 
 @pytest.mark.skipif(not ENVIRONMENT.exists(), reason="needs `make env-imagereward`: the package itself")
