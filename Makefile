@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check env lock
+.PHONY: demo test check env lock env-imagereward
 
 demo: env
 	$(BIN)/python run.py experiment=demo
@@ -25,7 +25,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-# the exact versions of everything, from the ranges in pyproject.toml
+# packages that cannot share an environment with ours, each in its own: `make env-imagereward` fills .venv-imagereward
+env-imagereward: .venv-imagereward/.ready
+
+.venv-%/.ready: environments/%.lock $(VENV)/.ready
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python -r environments/$*.lock
+	touch $@
+
+# the exact versions of everything, from the ranges in pyproject.toml and in environments/*.in
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --no-header \
-		pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	for range in environments/*.in; do $(COMPILE) $$range --output-file $${range%.in}.lock; done

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from eval.metrics import Batch, Metric, MetricUnavailable, RunMetric, RunScore, SampleMetric
+from eval.metric import Batch, Metric, MetricUnavailable, RunMetric, RunScore, SampleMetric
 from meancache.progress import progress_bar
 from meancache.run_folder import Record, RunFolder
 
@@ -114,8 +114,10 @@ def _score(
             scores[metric.name] += attempts.attempt(metric, partial(_checked_scores, metric, batch)) or []
     names = [record.sample for record, _ in pairs]
     for metric in of_samples:
+        metric.release()
         if len(scores[metric.name]) == len(names):
-            attempts.entries[metric.name] = _entry(metric, dict(zip(names, scores[metric.name])))
+            notes = metric.notes([record.prompt for record, _ in pairs])
+            attempts.entries[metric.name] = _entry(metric, dict(zip(names, scores[metric.name])), notes)
     for whole in (metric for metric in ready if isinstance(metric, RunMetric)):
         if found := attempts.attempt(whole, partial(whole.score_run, run, device)):
             attempts.entries[whole.name] = _run_entry(whole, found, len(names))
@@ -153,7 +155,7 @@ def _batches(
         )
 
 
-def _entry(metric: Metric, scores: dict[str, float]) -> dict[str, Any]:
+def _entry(metric: Metric, scores: dict[str, float], notes: Sequence[str]) -> dict[str, Any]:
     """The mean over the finite scores; an infinite one is the PSNR of an identical pair, left out and counted."""
     finite = [score for score in scores.values() if math.isfinite(score)]
     left_out = len(scores) - len(finite)
@@ -163,6 +165,7 @@ def _entry(metric: Metric, scores: dict[str, float]) -> dict[str, Any]:
         **({"identical": left_out} if left_out else {}),
         "per_sample": {name: score if math.isfinite(score) else "inf" for name, score in scores.items()},
         "provenance": metric.provenance(),
+        **({"notes": list(notes)} if notes else {}),
     }
 
 

@@ -2,7 +2,8 @@
 
 import logging
 
-from eval.metrics import Metric, choose_metrics
+from eval.metric import Metric
+from eval.metrics import choose_metrics
 from experiments.calibrate import calibrate
 from experiments.comparison import Comparison, compare
 from experiments.fit import fit
@@ -57,7 +58,9 @@ def check_early(job: Job) -> None:
 def metrics_of(job: Job) -> list[Metric]:
     """The metrics that the configuration asks for and that fit the model."""
     config, medium = job.config.metrics, "picture" if job.model.fps is None else "video"
-    return choose_metrics(config.names, config.where_possible, config.settings, medium, job.model.name)
+    return choose_metrics(
+        config.names, config.where_possible, config.settings, medium, job.model.name, download=config.download
+    )
 
 
 def generate(job: Job) -> bool:

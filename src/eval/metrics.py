@@ -1,136 +1,24 @@
 """The metrics there are, by name. A new one is a small frozen dataclass and one entry here.
 
-Its fields are its settings: ``metrics.lpips.net=vgg`` reaches the field ``net`` of the metric named lpips. Of a video,
-a distance is the mean over its frames (MeanCache, appendix A.4).
+Of a video, a distance is the mean over its frames (MeanCache, appendix A.4).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from eval import trunk
+from eval.metric import Batch, Metric, SampleMetric, check_choice, mean_over_frames
+from eval.prompt_scores import ClipScore, ImageRewardScore
+from eval.weights import TRUNKS, WeightFile, fetch_missing
 
 if TYPE_CHECKING:
     from torch import Tensor  # takes seconds: the names and headings of metrics do without
-
-    from meancache.run_folder import Record, RunFolder
-
-FRAMES_AT_ONCE = 16  # of long videos, whose features would not fit at once
-
-
-class MetricUnavailable(RuntimeError):
-    """A metric cannot be computed here; the message says what is missing and how to get it."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a metric may look at.
-
-    Attributes:
-        images: pictures or videos of the run. (B, [T,] 3, H, W) in [0, 1]
-        references: those of the reference run, same shape.
-        prompts: the text of each picture, B of them.
-        records: what else is known of each picture, B of them; empty where nothing is.
-    """
-
-    images: Tensor
-    references: Tensor
-    prompts: tuple[str, ...]
-    records: tuple[Record, ...] = ()
-
-
-@dataclass(frozen=True)
-class RunScore:
-    """What a `RunMetric` found.
-
-    Attributes:
-        value: the score of the run; None where a part of it is missing.
-        parts: what it is made of, by name.
-        per_sample: scores of single samples, by part and by name of the sample.
-        notes: what a reader must know.
-    """
-
-    value: float | None
-    parts: Mapping[str, float] = field(default_factory=dict)
-    per_sample: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-class Metric(ABC):
-    """A score of pictures or videos; the fields of its dataclass are its settings.
-
-    Attributes:
-        name: key in metrics.json and in configs.
-        label: heading of its column.
-        higher_is_better: which way is better.
-        digits: decimals in tables.
-        needs_reference: it compares; otherwise the reference run has a score too.
-        media: what it can score, of "picture" and "video".
-        models: beginning of the names of the models it is for; "" for all.
-    """
-
-    name: ClassVar[str]
-    label: ClassVar[str]
-    higher_is_better: ClassVar[bool] = True
-    digits: ClassVar[int] = 3
-    needs_reference: ClassVar[bool] = True
-    media: ClassVar[tuple[str, ...]] = ("picture", "video")
-    models: ClassVar[str] = ""
-
-    @abstractmethod
-    def provenance(self) -> str:
-        """What computes it: package, version, settings and weights, in a line."""
-
-    def missing(self) -> str:
-        """Why it cannot be computed here, in a line, without trying; "" where nothing is known to be wrong."""
-        return ""
-
-    @property
-    def heading(self) -> str:
-        return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
-
-    def why_not_for(self, medium: str, model: str) -> str:
-        """Why it cannot score the "picture"s or "video"s of a model; "" if it can."""
-        if medium not in self.media:
-            return f"scores {' and '.join(self.media)}s, and {model} makes {medium}s"
-        if not model.startswith(self.models):
-            return f"is for the models {self.models}* alone, not for {model}"
-        return ""
-
-
-class SampleMetric(Metric):
-    """A score of each sample; that of a run is their mean."""
-
-    @abstractmethod
-    def score(self, batch: Batch) -> Tensor:
-        """Scores of a batch. (B,) Raises MetricUnavailable when they cannot be computed here."""
-
-
-class RunMetric(Metric):
-    """A score of a whole run that is no mean over its samples."""
-
-    needs_reference = False
-
-    @abstractmethod
-    def score_run(self, run: RunFolder, device: str) -> RunScore:
-        """The score of a finished run. Raises MetricUnavailable when it cannot be computed here."""
-
-
-def mean_over_frames(distance: Any, batch: Batch) -> Tensor:
-    """The mean of a distance of pictures over the frames of each sample, but for infinite ones. (B,)"""
-    import torch
-
-    both = (images.flatten(0, -4).split(FRAMES_AT_ONCE) for images in (batch.images, batch.references))
-    frames = torch.cat([distance(*some) for some in zip(*both)]).view(len(batch.prompts), -1)
-    finite = ~frames.isinf()  # the PSNR of an identical frame is not
-    mean = frames.where(finite, 0).sum(dim=1) / finite.sum(dim=1)
-    return mean.where(finite.any(dim=1), torch.inf)
 
 
 @dataclass(frozen=True)
@@ -166,37 +54,45 @@ class Ssim(SampleMetric):
 
 @dataclass(frozen=True)
 class StLpips(SampleMetric):
-    """Shift-tolerant LPIPS, whose package holds its weights."""
+    """Shift-tolerant LPIPS, whose package holds its weights: net "alex" or "vgg"."""
 
     name = "st_lpips"
     label = "ST-LPIPS"
     higher_is_better = False
     digits = 4
+    net: str = "alex"
+
+    def __post_init__(self) -> None:
+        check_choice("st_lpips.net", self.net, ("alex", "vgg"))
 
     def score(self, batch: Batch) -> Tensor:
-        return mean_over_frames(import_module("eval.perceptual").st_lpips, batch)
+        return mean_over_frames(partial(import_module("eval.perceptual").st_lpips, net=self.net), batch)
 
     def provenance(self) -> str:
-        return f"stlpips_pytorch {version('stlpips_pytorch')} LPIPS, net alex, variant shift_tolerant"
+        return f"stlpips_pytorch {version('stlpips_pytorch')} LPIPS, net {self.net}, variant shift_tolerant"
 
 
 @dataclass(frozen=True)
 class Lpips(SampleMetric):
-    """LPIPS, as the paper reports it."""
+    """LPIPS, as the paper reports it: net "alex", "vgg" or "squeeze"."""
 
     name = "lpips"
     label = "LPIPS"
     higher_is_better = False
     digits = 4
+    net: str = "alex"
+
+    def __post_init__(self) -> None:
+        check_choice("lpips.net", self.net, tuple(TRUNKS))
+
+    def weights(self) -> tuple[WeightFile, ...]:
+        return (TRUNKS[self.net],)
 
     def score(self, batch: Batch) -> Tensor:
-        return mean_over_frames(import_module("eval.perceptual").lpips, batch)
+        return mean_over_frames(partial(import_module("eval.perceptual").lpips, net=self.net), batch)
 
     def provenance(self) -> str:
-        return f"lpips {version('lpips')} LPIPS, net alex, version 0.1, trunk {trunk.NAME}"
-
-    def missing(self) -> str:
-        return trunk.what_is_wrong()
+        return f"lpips {version('lpips')} LPIPS, net {self.net}, version 0.1, trunk {TRUNKS[self.net].provenance()}"
 
 
 @dataclass(frozen=True)
@@ -217,7 +113,8 @@ class TemporalFlickering(SampleMetric):
 
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (Psnr(), Ssim(), StLpips(), Lpips(), TemporalFlickering())
+    metric.name: metric
+    for metric in (Psnr(), Ssim(), StLpips(), Lpips(), ClipScore(), ImageRewardScore(), TemporalFlickering())
 }
 
 
@@ -249,6 +146,8 @@ def choose_metrics(
     settings: Mapping[str, Mapping[str, Any]],
     medium: str,
     model: str,
+    *,
+    download: bool = False,
 ) -> list[Metric]:
     """The metrics to compute for a run.
 
@@ -258,16 +157,21 @@ def choose_metrics(
         settings: by metric.
         medium: "picture" or "video".
         model: name of the model.
+        download: fetch weights that they lack.
 
     Raises:
-        ValueError: an unknown name or setting; or a metric out of ``names`` that does not fit the run or cannot be
-            computed here.
+        ValueError: an unknown name or setting; a metric out of ``names`` that does not fit the run or cannot be
+            computed here; or weights that cannot be fetched.
     """
-    chosen = find_metrics(names, settings)
-    for metric in chosen:
+    required = find_metrics(names, settings)
+    for metric in required:
         if reason := metric.why_not_for(medium, model):
             raise ValueError(f"metrics.names: {metric.name} {reason}")
+    others = find_metrics([name for name in where_possible if name not in names], settings)
+    chosen = [*required, *(metric for metric in others if not metric.why_not_for(medium, model))]
+    if download:
+        fetch_missing(file for metric in chosen for file in metric.weights())
+    for metric in required:
         if reason := metric.missing():
             raise ValueError(f"metrics.names: {metric.name} cannot be computed here: {reason}")
-    others = find_metrics([name for name in where_possible if name not in names], settings)
-    return [*chosen, *(metric for metric in others if not metric.why_not_for(medium, model))]
+    return chosen

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from eval.metrics import METRICS, SampleMetric
+from eval.metric import SampleMetric
+from eval.metrics import METRICS
 from eval.speedup import median_seconds, speedup_of
 from eval.statistics import Scores, difference, estimate, winner, worst
+from eval.weights import WHERE
 from meancache.run_folder import Record, RunFolder
 
 Gaps = dict[str, tuple[float, float, float]]  # mean difference and the ends of its interval, by metric name
@@ -265,11 +267,12 @@ def _entries(run: RunFolder, reference: RunFolder) -> dict[str, dict[str, Any]]:
 
 def _score_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is missing or left out of the scores."""
-    notes = []
+    reasons = {METRICS[name].label: entry["unavailable"] for name, entry in entries.items() if "unavailable" in entry}
+    weights = [reason.removesuffix(WHERE) for reason in reasons.values() if reason.endswith(WHERE)]
+    notes = [f"n/a: {'; '.join(weights)}{WHERE}"] if weights else []
+    notes += [f"{label} is n/a: {reason}" for label, reason in reasons.items() if not reason.endswith(WHERE)]
     for name, entry in entries.items():
         label = METRICS[name].label
-        if "unavailable" in entry:
-            notes.append(f"{label} is n/a: {entry['unavailable']}")
         notes += entry.get("notes", ())
         if "identical" in entry:
             notes.append(

@@ -238,7 +238,7 @@ def load_image(path: Path, *, sha256: str | None = None) -> "Tensor":
         sha256: the hash its bytes must have, when known.
 
     Raises:
-        ValueError: the picture is missing, truncated or otherwise unreadable, or has another hash.
+        ValueError: the picture is missing, truncated or otherwise unreadable, has 16 bits a channel, or another hash.
     """
     import numpy as np
     import torch
@@ -247,9 +247,11 @@ def load_image(path: Path, *, sha256: str | None = None) -> "Tensor":
     try:
         content = path.read_bytes()
         with PngImageFile(BytesIO(content)) as image:  # Image.open refuses the strips of long videos
-            pixels = np.asarray(image.convert("RGB"))
+            mode, pixels = image.mode, np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, zlib.error) as error:
         raise ValueError(f"cannot read the picture {path} ({error}); run it again with stage=generate") from error
+    if mode.startswith("I"):
+        raise ValueError(f"{path} has 16 bits a channel: 8 are expected")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} is not the picture that was recorded for it; run it again with stage=generate")
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255

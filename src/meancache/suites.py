@@ -8,14 +8,10 @@ does not say on which five. We take those that a single picture can show, since 
 them too; the attribute that changes and the direction of motion are left out. ``calibrate.categories`` takes others.
 """
 
-import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from meancache.artifacts import checksum, make_folder
-
-log = logging.getLogger(__name__)
+from meancache.downloads import fetch, file_checksum, home
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,8 @@ SUITES = {
 
 
 def suite_folder(name: str) -> Path:
-    """Where this machine's copies of a suite lie.
-
-    In ``$MEANCACHE_HOME``, else in ``meancache`` under ``$XDG_CACHE_HOME``, else under ``~/.cache``, as the hub's and
-    torch's caches do.
-    """
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("MEANCACHE_HOME") or caches / "meancache").expanduser() / "prompts" / name
+    """Where this machine's copies of a suite lie."""
+    return home() / "prompts" / name
 
 
 def calibration_categories(file: str | Path | None) -> tuple[str, ...] | None:
@@ -106,25 +97,12 @@ def open_suite(name: str, *, download: bool = False) -> list[tuple[Path, str]]:
             f"from {suite.home} into {folder}"
         )
     for file in missing:
-        _fetch(f"{suite.home}/{file.name}", file, make_folder(folder))
+        fetch(f"{suite.home}/{file.name}", folder / file.name, file.sha256)
     for file in suite.files:
         path = folder / file.name
-        if (found := checksum(path.read_bytes())) != file.sha256:
+        if (found := file_checksum(path)) != file.sha256:
             raise ValueError(
                 f"{path} is not the file that {suite.home} holds: delete it and fetch it anew (SHA-256 {found}, not "
                 f"{file.sha256})"
             )
     return [(folder / file.name, file.category) for file in suite.files]
-
-
-def _fetch(address: str, file: SuiteFile, folder: Path) -> None:
-    import pooch  # whoever fetches nothing can do without
-
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        pooch.retrieve(address, f"sha256:{file.sha256}", file.name, folder, downloader=pooch.HTTPDownloader(timeout=60))
-    except OSError as error:
-        raise ValueError(f"cannot fetch {address} ({error}): try again, or put a copy into {folder}") from error
-    except ValueError as error:
-        raise ValueError(f"{address} gave other bytes than expected: nothing was kept ({error})") from error
-    log.info("fetched %s", folder / file.name)

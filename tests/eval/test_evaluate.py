@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 
-from eval import fidelity, perceptual, trunk
+from eval import fidelity, perceptual
+from eval import metric as metric_module
 from eval import metrics as registry
 from eval.metrics import choose_metrics, find_metrics
 from eval.row import row_from_run
@@ -72,16 +73,16 @@ def test_what_was_scored_before_is_kept_until_the_records_change(runs, write_run
 
 def test_an_unavailable_metric_says_why_and_is_tried_again(runs, monkeypatch):
     run, reference = runs
-
-    monkeypatch.setattr(trunk, "what_is_wrong", lambda: "no weights here")
+    monkeypatch.setattr(metric_module, "what_is_missing", lambda label, files: f"{label} needs more" if files else "")
     entry = evaluate(run, reference, find_metrics(["lpips", "psnr"]))["metrics"]
-    assert entry["lpips"] == {"value": None, "n": 0, "unavailable": "no weights here"}
+    assert entry["lpips"] == {"value": None, "n": 0, "unavailable": "LPIPS needs more"}
     assert entry["psnr"]["n"] == 2
-    with pytest.raises(ValueError, match=r"metrics\.names: lpips cannot be computed here: no weights here"):
+    with pytest.raises(ValueError, match=r"metrics\.names: lpips cannot be computed here: LPIPS needs more"):
         choose_metrics(["psnr", "lpips"], [], {}, "picture", "tiny")
     assert len(choose_metrics(["psnr"], ["lpips", "psnr"], {}, "picture", "tiny")) == 2
-    monkeypatch.setattr(trunk, "what_is_wrong", lambda: "")
-    monkeypatch.setattr(perceptual, "_lpips_network", lambda device: lambda a, b, normalize: torch.full((len(a),), 0.5))
+    monkeypatch.setattr(metric_module, "what_is_missing", lambda label, files: "")
+    constant = lambda a, b, normalize: torch.full((len(a),), 0.5)  # noqa: E731
+    monkeypatch.setattr(perceptual, "_lpips_network", lambda net, device: constant)
     assert evaluate(run, reference, find_metrics(["lpips"]))["metrics"]["lpips"]["value"] == 0.5
 
 

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from eval import fidelity
-from eval import metrics as registry
+from eval import metric as metric_module
 from eval.fidelity import ssim
-from eval.metrics import METRICS, Batch, find_metrics
+from eval.metric import Batch
+from eval.metrics import METRICS, find_metrics
 
 
 def test_every_metric_is_named_after_its_key_and_says_what_scores_it():
@@ -42,7 +43,7 @@ def test_the_frames_of_a_long_video_are_scored_a_few_at_a_time(videos, add_noise
         seen.append(len(images))
         return ssim(images, references)
 
-    monkeypatch.setattr(registry, "FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr(metric_module, "FRAMES_AT_ONCE", 3)
     monkeypatch.setattr(fidelity, "ssim", watched)
     batch = Batch(add_noise(videos, 0.1), videos, ("a", "b"))
     scores = METRICS["ssim"].score(batch)
