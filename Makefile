@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check env lock env-imagereward
+.PHONY: demo test check env lock env-imagereward env-vbench
 
 demo: env
 	$(BIN)/python run.py experiment=demo
@@ -25,8 +25,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-# packages that cannot share an environment with ours, each in its own: `make env-imagereward` fills .venv-imagereward
+# packages that cannot share an environment with ours, each in its own: environments/README.md
 env-imagereward: .venv-imagereward/.ready
+env-vbench: .venv-vbench/.ready
 
 .venv-%/.ready: environments/%.lock $(VENV)/.ready
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
