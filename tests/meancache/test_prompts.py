@@ -1,6 +1,7 @@
 """Prompt suites and the noise of their samples."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -78,3 +79,17 @@ def test_files_in_another_encoding_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes("caf\u00e9".encode("latin-1"))
     with pytest.raises(ValueError, match="no UTF-8 text"):
         load_prompts(tmp_path / "a.txt")
+
+
+def test_a_limit_gives_every_category_its_share_where_prompts_are_of_several(tmp_path):
+    groups = [["still"]] * 9 + [["scene", "background"]] * 12 + [["action"]] * 20 + [["scene"]] * 3
+    info = [{"prompt_en": f"prompt {i}", "dimension": names} for i, names in enumerate(groups)]
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    chosen = load_prompts(tmp_path / "info.json", 12)
+    counts = Counter(name for prompt in chosen for name in prompt.categories)
+    assert counts == {"still": 4, "scene": 5, "background": 4, "action": 3}  # of 12 prompts, four count twice
+    assert [prompt.index for prompt in chosen if prompt.categories == ("action",)] == [21, 27, 34]  # spread over 20
+    assert chosen == load_prompts(tmp_path / "info.json", 12)
+    # the scarce category is used up, and the others share the rest
+    assert Counter(prompt.category for prompt in load_prompts(tmp_path / "info.json", 40))["still"] == 9
+    assert len({prompt.index for prompt in load_prompts(tmp_path / "info.json", 43)}) == 43
