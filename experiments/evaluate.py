@@ -178,9 +178,12 @@ def _known_scores(run: RunFolder, origin: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_current(metric: Metric, entry: Mapping[str, Any] | None) -> bool:
-    """Whether a score was computed as it would be now, or cannot be computed for the reason that it could not be."""
+    """Whether a score was computed as it would be now, or cannot be computed for the reason that it could not be.
+
+    A score that lacks a part is tried again: a worker does only what it has not done yet.
+    """
     if entry is None:
         return False
     if "unavailable" in entry:
         return bool(entry["unavailable"] == metric.missing())
-    return bool(entry.get("provenance") == metric.provenance())
+    return entry["value"] is not None and bool(entry.get("provenance") == metric.provenance())

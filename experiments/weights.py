@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from eval.catalogue import CATALOGUE
 from eval.metrics import METRICS
-from eval.weights import CATALOGUE, WHERE, WeightFile, fetch_missing
+from eval.weights import WHERE, WeightFile, fetch_missing
 from experiments.errors import run_program
 
 

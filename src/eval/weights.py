@@ -23,7 +23,16 @@ def torch_hub() -> Path:
     return Path(os.environ.get("TORCH_HOME") or os.path.join(caches, "torch")).expanduser() / "hub" / "checkpoints"
 
 
-SHELVES: dict[str, Callable[[], Path]] = {"meancache": lambda: home() / "weights", "torch": torch_hub}
+def vbench_cache() -> Path:
+    """Where VBench looks for weights."""
+    return Path(os.environ.get("VBENCH_CACHE_DIR") or "~/.cache/vbench").expanduser()
+
+
+SHELVES: dict[str, Callable[[], Path]] = {
+    "meancache": lambda: home() / "weights",
+    "torch": torch_hub,
+    "vbench": vbench_cache,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class WeightFile:
     Attributes:
         name: its name on this machine.
         address: where it lies in public.
-        size_mb: millions of bytes.
+        size_mb: millions of bytes; 0 where we do not know.
         sha256: its checksum, or the beginning of it where no more is published; "" where nothing is.
         licence: what its publisher says.
         use: which setting asks for it; "" where there is no choice.
@@ -55,13 +64,17 @@ class WeightFile:
 
     @property
     def on_hub(self) -> tuple[str, str, str] | None:
-        """Repository, revision and name on the hub, of a file that lies there."""
+        """Repository, revision and name on the hub, of a file that lies there and that we read ourselves."""
+        if self.shelf == "vbench":
+            return None
         found = re.fullmatch(rf"{HUB}/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.address)
         return (found[1], found[2], found[3]) if found else None
 
     @property
     def size(self) -> str:
         """Its size for a reader."""
+        if not self.size_mb:
+            return "size not known"
         digits, unit = (1, "GB") if self.size_mb >= 1000 else (int(self.size_mb < 10), "MB")
         return f"{self.size_mb / (1000 if unit == 'GB' else 1):.{digits}f} {unit}"
 
@@ -97,8 +110,10 @@ class WeightFile:
         """Put it where it belongs.
 
         Raises:
-            ValueError: it cannot be fetched, or holds other bytes than it should.
+            ValueError: it cannot be fetched, or holds other bytes than it should; or it lies in an archive.
         """
+        if self.address.endswith(".zip") and not self.name.endswith(".zip"):
+            raise ValueError(f"{self.name} lies in an archive: fetch {self.address}, and put it at {self.target}")
         fetch(self.address, self.target, self.sha256)
 
 
@@ -170,8 +185,3 @@ BERT_VOCABULARY = WeightFile(
     "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     "Apache-2.0",
 )
-CATALOGUE = {  # everything that scorers may ask for, by metric
-    "lpips": tuple(TRUNKS.values()),
-    "clip_score": tuple(CLIP.values()),
-    "image_reward": (IMAGE_REWARD, BERT_VOCABULARY),
-}

@@ -14,11 +14,12 @@ import torch
 from torchvision import models
 
 from eval import weights
+from eval.catalogue import CATALOGUE
 from eval.clip_score import load_scorer
 from eval.metric import Batch
 from eval.metrics import METRICS, choose_metrics, find_metrics
 from eval.row import row_from_run
-from eval.weights import CATALOGUE, CLIP, TRUNKS, WeightFile, what_is_missing
+from eval.weights import CLIP, TRUNKS, WeightFile, what_is_missing
 from experiments.evaluate import evaluate
 from experiments.weights import describe, find_files, main
 
