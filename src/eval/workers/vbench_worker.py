@@ -63,6 +63,11 @@ def compute(dimension: str, videos: Path, device: str, loop: "Loop") -> None:
     module = importlib.import_module(f"vbench.{dimension}")
     vars(module)["tqdm"] = loop
     submodules = init_submodules([dimension], local=True)[dimension]  # local: all weights from its own folder
+    if dimension == "subject_consistency":  # but DINO's code looks for them in torch hub's
+        checkpoints = Path(tempfile.mkdtemp(dir=videos.parent)) / "checkpoints"
+        checkpoints.mkdir()
+        (checkpoints / Path(submodules["path"]).name).symlink_to(submodules["path"])
+        torch.hub.set_dir(str(checkpoints.parent))
     getattr(module, f"compute_{dimension}")(str(videos), torch.device(device), submodules)
 
 
