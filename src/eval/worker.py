@@ -3,7 +3,8 @@
 A worker is a script that the other environment's interpreter runs by its path; it knows nothing of this package. It
 reads a manifest, JSON lines, and prints its scores to its standard output, a JSON line each as soon as it has it: the
 ``key`` of the task, and a ``score`` (null for what the scorer leaves out) or an ``error``. We write each line down at
-once and move the progress bar. What it says on standard error goes to a log beside the scores.
+once and move the progress bar. What it says on standard error goes to a log beside the scores. Its standard input is
+ours to hold: when it closes, we are gone, and so should the worker be.
 
 A task is named by all that decides its score, so a run that was killed goes on where it was, and scores of other
 videos or other weights are never taken for these.
@@ -88,6 +89,7 @@ class Worker:
         with (folder / "scores.jsonl").open("a") as scores, log.open("w") as errors:
             process = subprocess.Popen(
                 [str(self.python), "-I", str(self.script), str(manifest), kind],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment_for(device, os.environ),

@@ -84,6 +84,15 @@ def test_a_video_that_cannot_be_read_costs_no_other_its_score(lossless, tmp_path
     assert "cannot read the video" in lines[1]["error"]
 
 
+def test_the_worker_ends_when_its_caller_does(lossless, tmp_path):
+    """Here its standard input is closed from the start, long before it has imported anything."""
+    task = Task("a", "temporal_flickering", {"prompt": "a", "name": "a-0.mp4"}, {"file": str(next(lossless.iterdir()))})
+    (tmp_path / "manifest.jsonl").write_text(task.to_json())
+    command = [str(DEFAULT_PYTHON), "-I", str(SCRIPT), str(tmp_path / "manifest.jsonl"), "cpu"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
 def test_a_dimension_that_cannot_start_says_why_for_every_video(lossless, tmp_path):
     lines = score(sorted(lossless.iterdir()), "no_dimension", tmp_path)
     assert [line["error"] for line in lines] == ["ModuleNotFoundError: No module named 'vbench.no_dimension'"] * 2

@@ -1,6 +1,6 @@
 """Scores videos on VBench's dimensions, in VBench's own environment; eval/worker.py says what goes in and out.
 
-    .venv-vbench/bin/python -I src/eval/workers/vbench_worker.py manifest.jsonl cuda
+    sleep 1d | .venv-vbench/bin/python -I src/eval/workers/vbench_worker.py manifest.jsonl cuda
 
 VBench hands its results over when it has seen all videos of a dimension, and one video that breaks it costs all of
 them. Every dimension asks tqdm for its next video, so we stand in for tqdm: what it found for the last one is handed
@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SCALE = {"imaging_quality": 100}  # a video's score there is of 100; that of the
 
 def main(manifest: Path, device: str) -> None:
     """Print a line for every task of the manifest."""
+    threading.Thread(target=leave_with_the_caller, daemon=True).start()
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what VBench prints is no score
 
@@ -36,6 +38,12 @@ def main(manifest: Path, device: str) -> None:
         for dimension in dict.fromkeys(task["part"] for task in tasks):
             some = [task for task in tasks if task["part"] == dimension]
             score_dimension(dimension, some, Path(folder), device, report)
+
+
+def leave_with_the_caller() -> None:
+    """End this process when its caller does, however that ended: its standard input closes then."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def score_dimension(dimension: str, tasks: list[dict[str, Any]], folder: Path, device: str, report: Report) -> None:
