@@ -3,6 +3,7 @@
     config.yaml, env.json, plan.json   what was run, on what
     samples/                           a PNG a sample (of a video the strip of its frames, and an MP4), and its record
     records.jsonl, DONE                all records, once the samples of all shards are there
+    vbench/                            what VBench's worker was given, and its scores
     metrics.json, timing.json          how close to the reference, and how fast
     grid.png, plan.png, table.*        to look at
 
