@@ -38,8 +38,7 @@ def make_table(
         compare_with: label of the row whose scores are taken off the others'.
     """
     runs = [c.run for c in comparisons]
-    rows = [row_from_run(c.run, c.reference, label=c.label, metrics=metrics, paper=c.paper) for c in comparisons]
-    rows = [_timed(row, c, runs) for row, c in zip(rows, comparisons)]
+    rows = make_rows(comparisons, metrics)
     references = {c.reference.path: c.of_reference for c in comparisons}.values()
     timed = [_timed(row_from_run(c.run), c, runs) for c in references]
     title = ", ".join(dict.fromkeys(row.model for row in timed))
@@ -51,6 +50,13 @@ def make_table(
 def metric_names(config: Any) -> list[str]:
     """The scores that a table of this configuration shows."""
     return [*config.metrics.names, *config.metrics.where_possible]
+
+
+def make_rows(comparisons: Sequence[Comparison], metrics: Sequence[str] | None) -> list[Row]:
+    """The row of each run, with these scores or all there are. A reference has its seconds from the pairs of all."""
+    runs = [c.run for c in comparisons]
+    rows = [row_from_run(c.run, c.reference, label=c.label, metrics=metrics, paper=c.paper) for c in comparisons]
+    return [_timed(row, c, runs) for row, c in zip(rows, comparisons)]
 
 
 def _timed(row: Row, comparison: Comparison, runs: Sequence[RunFolder]) -> Row:
@@ -139,5 +145,17 @@ def _conclude(comparisons: Sequence[Comparison], config: DictConfig, folder: Pat
     plans = [Plan.load(path) for c in comparisons if (path := c.run.path / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")
+    if config.report:
+        _report(comparisons, folder / "report")
     if config.publish:
         publish(comparisons, folder, Path(config.publish))
+
+
+def _report(comparisons: Sequence[Comparison], folder: Path) -> None:
+    """The page to look at. The table is written by now and stands, whatever happens here."""
+    from experiments.report.page import write_report
+
+    try:
+        log.info("report: %s", write_report(comparisons, folder))
+    except Exception:
+        log.warning("no report could be made in %s; the table and the runs stand", folder, exc_info=True)

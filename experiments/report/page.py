@@ -1,0 +1,173 @@
+"""Writes a report: an index.html with all scripts and styles in it, and the pictures beside it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import distribution
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from eval.metrics import METRICS
+from eval.row import Row
+from experiments.comparison import Comparison
+from experiments.figures.tradeoff import family
+from experiments.report.columns import Column, columns_of, notes_of, provenance_of
+from experiments.report.media import needs_thumbnails, place, size_of
+from experiments.report.timeline import timeline_of
+from experiments.tabulate import make_rows
+from meancache.artifacts import write_atomic
+from meancache.run_folder import RunFolder
+
+TEMPLATES = Path(__file__).parent / "page"
+
+
+def write_report(comparisons: Sequence[Comparison], folder: Path, title: str = "") -> Path:
+    """Write the report of these runs.
+
+    Args:
+        comparisons: runs and their references; a reference is shown too where it is not among the runs.
+        folder: where to; new, empty or an older report, whose pictures are kept.
+        title: heading of the page; by default the models.
+
+    Returns:
+        The page to open.
+
+    Raises:
+        ValueError: the folder holds something else, or a run is unfinished or lacks pictures.
+    """
+    page = folder / "index.html"
+    if folder.exists() and any(folder.iterdir()) and not page.exists():
+        raise ValueError(f"{folder} holds something that is no report; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = _with_references(comparisons)
+    rows = make_rows(shown, None)
+    content = _content(rows, shown, folder) | {"title": title or ", ".join(dict.fromkeys(row.model for row in rows))}
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    write_atomic(page, environment.get_template("index.html").render(content))
+    return page
+
+
+def _with_references(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Each reference that is no run itself, before the first run that is compared with it."""
+    runs = {c.run for c in comparisons}
+    missing = {c.reference: c for c in reversed(comparisons) if c.reference not in runs}
+    before = {c.run: c.of_reference for c in missing.values()}
+    return [each for c in comparisons for each in (before.get(c.run), c) if each is not None]
+
+
+def _content(rows: Sequence[Row], comparisons: Sequence[Comparison], folder: Path) -> dict[str, Any]:
+    """All that the template shows; pictures are put into the folder."""
+    columns = columns_of(rows)
+    references = list(dict.fromkeys(c.reference for c in comparisons))
+    groups = [_group(reference, rows, comparisons, folder) for reference in references]
+    points = [_point(row, c, columns, references) for row, c in zip(rows, comparisons)]
+    return {
+        "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        "counts": sorted({row.num_samples for row in rows}),
+        "rows": rows,
+        "columns": columns,
+        "groups": groups,
+        "several": len(groups) > 1,
+        "timelines": [timeline_of(c.run, row) for row, c in zip(rows, comparisons)],
+        "notes": notes_of(rows),
+        "provenance": provenance_of(rows),
+        "data": {"columns": [_axis(c) for c in columns], "points": points, "groups": groups, "metrics": _metrics(rows)},
+        "libraries": {"datatables": _datatables("js"), "plotly": get_plotlyjs()},
+        "datatables_style": _datatables("css"),
+    }
+
+
+def _datatables(suffix: str) -> str:
+    """DataTables out of itables, without importing that, which would load pandas."""
+    path = distribution("itables").locate_file(f"itables/html/dt_bundle.{suffix}")
+    return Path(str(path)).read_text(encoding="utf-8")
+
+
+def _axis(column: Column) -> dict[str, Any]:
+    return {"key": column.key, "label": column.heading, "better": column.better}
+
+
+def _metrics(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Scores by which prompts can be sorted."""
+    names = [name for name in METRICS if any(row.metrics.get(name) is not None for row in rows)]
+    return [
+        {
+            "name": name,
+            "label": METRICS[name].label,
+            "better": 1 if METRICS[name].higher_is_better else -1,
+            "digits": METRICS[name].digits,
+        }
+        for name in names
+    ]
+
+
+def _point(
+    row: Row, comparison: Comparison, columns: Sequence[Column], references: Sequence[RunFolder]
+) -> dict[str, Any]:
+    """A row as the plot and the table's links need it. An infinite score is no point of a plot."""
+    values = {column.key: column.value(row) for column in columns}
+    return {
+        "label": row.label,
+        "family": family(row),
+        "run": comparison.run.name,
+        "group": references.index(comparison.reference),
+        "reference": row.reference,
+        "values": {key: value if value is not None and isfinite(value) else None for key, value in values.items()},
+        "intervals": {column.key: bounds for column in columns if (bounds := column.interval(row)) is not None},
+    }
+
+
+def _group(
+    reference: RunFolder, rows: Sequence[Row], comparisons: Sequence[Comparison], folder: Path
+) -> dict[str, Any]:
+    """A reference, its prompts and the runs that are compared with it; their pictures are put into the folder."""
+    records = reference.records()
+    first = records[0]
+    thumbnails = needs_thumbnails(reference, first)
+    place(reference, [(record.sample, record) for record in records], folder, thumbnails=thumbnails)
+    width, height = size_of(reference, first)
+    config = reference.config()
+    runs = [
+        _compared(c.run, row.label, reference, folder, thumbnails)
+        for row, c in zip(rows, comparisons)
+        if c.reference == reference and c.run != reference
+    ]
+    return {
+        "model": config["model"]["name"],
+        "reference": {"label": config["label"], "run": reference.name},
+        "video": first.num_frames is not None,
+        "thumbnails": thumbnails,
+        "size": [width, height],
+        "samples": [[record.sample, record.prompt, record.seed, record.category] for record in records],
+        "runs": runs,
+    }
+
+
+def _compared(run: RunFolder, label: str, reference: RunFolder, folder: Path, thumbnails: bool) -> dict[str, Any]:
+    """A run, which of the reference's samples it has, and their scores in the same order."""
+    position = {record.sample: index for index, record in enumerate(reference.records())}
+    pairs = run.pairs(reference)
+    place(run, [(other.sample, record) for record, other in pairs], folder, thumbnails=thumbnails)
+    content = run.metrics()
+    scores = dict(_scores(content["metrics"] if content else {}, [record.sample for record, _ in pairs]))
+    return {"label": label, "run": run.name, "has": [position[other.sample] for _, other in pairs], "scores": scores}
+
+
+def _scores(
+    entries: Mapping[str, Mapping[str, Any]], samples: Sequence[str]
+) -> Iterator[tuple[str, list[float | str | None]]]:
+    for name, entry in entries.items():
+        known = entry.get("per_sample") or {}
+        if known:
+            digits = METRICS[name].digits + 2
+            values = (known.get(sample) for sample in samples)
+            yield name, [round(value, digits) if isinstance(value, float) else value for value in values]
