@@ -20,8 +20,10 @@ def find_comparisons(paths: Sequence[Path]) -> list[Comparison]:
     Raises:
         ValueError: a folder without runs, or a run that is unfinished, not evaluated or without its reference.
     """
-    found = [comparison for path in paths for comparison in _under(path)]
-    return list({comparison.run.path.resolve(): comparison for comparison in reversed(found)}.values())[::-1]
+    found: dict[Path, Comparison] = {}
+    for comparison in (comparison for path in paths for comparison in _under(path)):
+        found.setdefault(comparison.run.path.resolve(), comparison)
+    return list(found.values())
 
 
 def _under(path: Path) -> list[Comparison]:

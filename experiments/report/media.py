@@ -29,7 +29,7 @@ def needs_thumbnails(run: RunFolder, record: Record) -> bool:
 def place(run: RunFolder, named: Iterable[tuple[str, Record]], folder: Path, *, thumbnails: bool) -> None:
     """Put the samples of a run into ``folder``, under the names given; what is there already is kept.
 
-    Writes ``media/<run>/<name>.png`` or ``.mp4``, and ``thumbnails/<run>/<name>.webp`` where asked for.
+    Writes ``media/<run>/<name>.png`` or ``.mp4``, and ``thumbnails/<run>/<name>.jpg`` where asked for.
     """
     (folder / "media" / run.name).mkdir(parents=True, exist_ok=True)
     (folder / "thumbnails" / run.name).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def place(run: RunFolder, named: Iterable[tuple[str, Record]], folder: Path, *, 
         for name, record in named:
             source = run.to_look_at(record)
             copied = link(source, folder / "media" / run.name / f"{name}{source.suffix}")
-            small = folder / "thumbnails" / run.name / f"{name}.webp"
+            small = folder / "thumbnails" / run.name / f"{name}.jpg"
             if thumbnails and (copied or not small.exists()):
                 waiting.append(pool.submit(_shrink, source, small))
         for done in waiting:
@@ -65,7 +65,6 @@ def _shrink(source: Path, target: Path) -> None:
     else:
         with PngImageFile(source) as opened:
             image = opened.convert("RGB")
-    scale = THUMBNAIL / min(image.size)
-    if scale < 1:
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    image.save(target, format="WEBP", quality=80)
+    scale = max(1, min(image.size) / THUMBNAIL)
+    image.thumbnail((image.width / scale, image.height / scale), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.save(target, format="JPEG", quality=88)

@@ -77,7 +77,7 @@ def _content(rows: Sequence[Row], comparisons: Sequence[Comparison], folder: Pat
         "columns": columns,
         "groups": groups,
         "several": len(groups) > 1,
-        "timelines": [timeline_of(c.run, row) for row, c in zip(rows, comparisons)],
+        "timelines": [timeline_of(c.run, row.label) for row, c in zip(rows, comparisons)],
         "notes": notes_of(rows),
         "provenance": provenance_of(rows),
         "data": {"columns": [_axis(c) for c in columns], "points": points, "groups": groups, "metrics": _metrics(rows)},

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from eval.row import Row
 from meancache.plan import Plan
 from meancache.run_folder import RunFolder
 
@@ -43,7 +42,7 @@ class Timeline:
         return f"step {step}: {', '.join(filter(None, facts))}"
 
 
-def timeline_of(run: RunFolder, row: Row) -> Timeline | None:
+def timeline_of(run: RunFolder, label: str) -> Timeline | None:
     """The timeline of a run, or None where nobody wrote down which steps it computed: runs of older versions."""
     records, path = run.records(), run.path / "plan.json"
     plan = Plan.load(path) if path.is_file() else None
@@ -55,4 +54,4 @@ def timeline_of(run: RunFolder, row: Row) -> Timeline | None:
     else:
         return None
     spans = [None] * len(shares) if plan is None else [max(plan.span(index), 1) for index in range(len(shares))]
-    return Timeline(row.label, shares, tuple(spans))
+    return Timeline(label, shares, tuple(spans))

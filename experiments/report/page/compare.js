@@ -14,7 +14,7 @@
   const written = (value, digits) => (value === "inf" ? "identical" : value == null ? "–" : value.toFixed(digits));
   const file = (name, sample) => `media/${encodeURIComponent(name)}/${sample}.${group.video ? "mp4" : "png"}`;
   const thumbnail = (name, sample) =>
-    group.thumbnails ? `thumbnails/${encodeURIComponent(name)}/${sample}.webp` : file(name, sample);
+    group.thumbnails ? `thumbnails/${encodeURIComponent(name)}/${sample}.jpg` : file(name, sample);
 
   function chooseGroup(index) {
     group = data.groups[index];
@@ -136,12 +136,13 @@
 
   const cut = () => stage.style.setProperty("--cut", divide.value);
   divide.addEventListener("input", cut);
-  stage.addEventListener("pointermove", (event) => {
+  function drag(event) {
     if (!event.buttons || stage.dataset.view !== "slide") return;
     const box = stage.getBoundingClientRect();
     divide.value = (100 * (event.clientX - box.left)) / box.width;
     cut();
-  });
+  }
+  for (const kind of ["pointerdown", "pointermove"]) stage.addEventListener(kind, drag);
   for (const radio of document.getElementsByName("view"))
     radio.addEventListener("change", () => {
       stage.dataset.view = radio.value;

@@ -13,9 +13,8 @@
     const { default: DataTable } = await import(address);
     URL.revokeObjectURL(address);
     const table = document.getElementById("table");
-    const before = table.tHead.rows[0].cells.length - data.columns.length;
     const bestFirst = data.columns.map((column, index) => ({
-      targets: before + index,
+      targets: index + 1, // after the method's name
       orderSequence: column.better > 0 ? ["desc", "asc", ""] : ["asc", "desc", ""],
     }));
     new DataTable(table, {
@@ -89,7 +88,7 @@
     const axis = (column) => ({ title: { text: column.label }, gridcolor: rule, linecolor: ink, zeroline: false, ticks: "outside" });
     const layout = {
       paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, size: 13 },
-      margin: { l: 64, r: 16, t: 10, b: 52 }, xaxis: axis(x), yaxis: axis(y), legend: { orientation: innerWidth < 700 ? "h" : "v" },
+      margin: { l: 64, r: 16, t: 10, b: 52 }, xaxis: axis(x), yaxis: axis(y), legend: innerWidth < 700 ? { orientation: "h", y: -0.25 } : {},
       hoverlabel: { align: "left" },
     };
     Plotly.react("plot", traces(points, x, y), layout, { displayModeBar: false, responsive: true });
