@@ -146,16 +146,16 @@ def _conclude(comparisons: Sequence[Comparison], config: DictConfig, folder: Pat
     if plans:
         draw_plans(plans, folder / "plans.png")
     if config.report:
-        _report(comparisons, folder / "report")
+        _report(comparisons, folder / "report", config.compare)
     if config.publish:
         publish(comparisons, folder, Path(config.publish))
 
 
-def _report(comparisons: Sequence[Comparison], folder: Path) -> None:
+def _report(comparisons: Sequence[Comparison], folder: Path, compare_with: str | None) -> None:
     """The page to look at. The table is written by now and stands, whatever happens here."""
     from experiments.report.page import write_report
 
     try:
-        log.info("report: %s", write_report(comparisons, folder))
+        log.info("report: %s", write_report(comparisons, folder, compare_with=compare_with))
     except Exception:
         log.warning("no report could be made in %s; the table and the runs stand", folder, exc_info=True)

@@ -18,19 +18,28 @@ from experiments.report.page import write_report
 
 @dataclass
 class Command:
-    """Arguments of the command: what to show, where to write it, and its heading, by default the models."""
+    """Arguments of the command.
+
+    Attributes:
+        runs: what to show.
+        folder: where to write it.
+        title: its heading; by default the models.
+        compare: a row by its label, whose scores are taken off the others', on the same prompts.
+    """
 
     runs: str = MISSING
     folder: str = MISSING
     title: str = ""
+    compare: str | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
     """Find the runs and write their report."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    command = OmegaConf.merge(OmegaConf.structured(Command), OmegaConf.from_cli(list(arguments)))
+    given = dict(argument.partition("=")[::2] for argument in arguments)  # as they are: labels look like YAML
+    command = OmegaConf.merge(OmegaConf.structured(Command), given)
     comparisons = find_comparisons([Path(path) for path in shlex.split(command.runs)])
-    print(write_report(comparisons, Path(command.folder), command.title))
+    print(write_report(comparisons, Path(command.folder), command.title, command.compare))
 
 
 if __name__ == "__main__":

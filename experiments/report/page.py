@@ -1,6 +1,6 @@
 """Writes a report: an index.html with all scripts and styles in it, and the pictures beside it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distribution
 from math import isfinite
@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from eval.metrics import METRICS
-from eval.row import Row
+from eval.row import Row, compared
 from experiments.comparison import Comparison
 from experiments.figures.tradeoff import family
 from experiments.report.columns import Column, columns_of, notes_of, provenance_of
@@ -24,13 +24,16 @@ from meancache.run_folder import RunFolder
 TEMPLATES = Path(__file__).parent / "page"
 
 
-def write_report(comparisons: Sequence[Comparison], folder: Path, title: str = "") -> Path:
+def write_report(
+    comparisons: Sequence[Comparison], folder: Path, title: str = "", compare_with: str | None = None
+) -> Path:
     """Write the report of these runs.
 
     Args:
         comparisons: runs and their references; a reference is shown too where it is not among the runs.
         folder: where to; new, empty or an older report, whose pictures are kept.
         title: heading of the page; by default the models.
+        compare_with: label of a row whose scores are taken off the others'.
 
     Returns:
         The page to open.
@@ -43,7 +46,7 @@ def write_report(comparisons: Sequence[Comparison], folder: Path, title: str = "
         raise ValueError(f"{folder} holds something that is no report; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     shown = _with_references(comparisons)
-    rows = make_rows(shown, None)
+    rows = _rows(shown, compare_with)
     content = _content(rows, shown, folder) | {"title": title or ", ".join(dict.fromkeys(row.model for row in rows))}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -54,6 +57,15 @@ def write_report(comparisons: Sequence[Comparison], folder: Path, title: str = "
     )
     write_atomic(page, environment.get_template("index.html").render(content))
     return page
+
+
+def _rows(comparisons: Sequence[Comparison], compare_with: str | None) -> list[Row]:
+    """The rows, each with what it wins among those of the same reference."""
+    rows = dict(zip((c.run for c in comparisons), make_rows(comparisons, None)))
+    for reference in {c.reference for c in comparisons}:
+        runs = [c.run for c in comparisons if c.reference == reference]
+        rows |= zip(runs, compared([rows[run] for run in runs], compare_with))
+    return list(rows.values())
 
 
 def _with_references(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -93,12 +105,12 @@ def _datatables(suffix: str) -> str:
 
 
 def _axis(column: Column) -> dict[str, Any]:
-    return {"key": column.key, "label": column.heading, "better": column.better}
+    return {"key": column.key, "label": column.heading, "better": column.better, "hidden": column.hidden}
 
 
 def _metrics(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Scores by which prompts can be sorted."""
-    names = [name for name in METRICS if any(row.metrics.get(name) is not None for row in rows)]
+    names = [name for name in METRICS if any(name in row.samples for row in rows)]
     return [
         {
             "name": name,
@@ -130,44 +142,44 @@ def _group(
     reference: RunFolder, rows: Sequence[Row], comparisons: Sequence[Comparison], folder: Path
 ) -> dict[str, Any]:
     """A reference, its prompts and the runs that are compared with it; their pictures are put into the folder."""
-    records = reference.records()
+    records, config = reference.records(), reference.config()
     first = records[0]
     thumbnails = needs_thumbnails(reference, first)
-    place(reference, [(record.sample, record) for record in records], folder, thumbnails=thumbnails)
-    width, height = size_of(reference, first)
-    config = reference.config()
     runs = [
-        _compared(c.run, row.label, reference, folder, thumbnails)
+        _shown(c.run, row, reference, folder, thumbnails)
         for row, c in zip(rows, comparisons)
-        if c.reference == reference and c.run != reference
+        if c.reference == reference
     ]
     return {
         "model": config["model"]["name"],
-        "reference": {"label": config["label"], "run": reference.name},
         "video": first.num_frames is not None,
         "thumbnails": thumbnails,
-        "size": [width, height],
+        "size": size_of(reference, first),
         "samples": [[record.sample, record.prompt, record.seed, record.category] for record in records],
-        "runs": runs,
+        "reference": next(run for run in runs if run["run"] == reference.name),
+        "runs": [run for run in runs if run["run"] != reference.name],
     }
 
 
-def _compared(run: RunFolder, label: str, reference: RunFolder, folder: Path, thumbnails: bool) -> dict[str, Any]:
+def _shown(run: RunFolder, row: Row, reference: RunFolder, folder: Path, thumbnails: bool) -> dict[str, Any]:
     """A run, which of the reference's samples it has, and their scores in the same order."""
     position = {record.sample: index for index, record in enumerate(reference.records())}
     pairs = run.pairs(reference)
     place(run, [(other.sample, record) for record, other in pairs], folder, thumbnails=thumbnails)
-    content = run.metrics()
-    scores = dict(_scores(content["metrics"] if content else {}, [record.sample for record, _ in pairs]))
-    return {"label": label, "run": run.name, "has": [position[other.sample] for _, other in pairs], "scores": scores}
+    scores = {
+        name: [_plain(known.get(record.sample), METRICS[name].digits) for record, _ in pairs]
+        for name, known in row.samples.items()
+    }
+    return {
+        "label": row.label,
+        "run": run.name,
+        "has": [position[other.sample] for _, other in pairs],
+        "scores": scores,
+    }
 
 
-def _scores(
-    entries: Mapping[str, Mapping[str, Any]], samples: Sequence[str]
-) -> Iterator[tuple[str, list[float | str | None]]]:
-    for name, entry in entries.items():
-        known = entry.get("per_sample") or {}
-        if known:
-            digits = METRICS[name].digits + 2
-            values = (known.get(sample) for sample in samples)
-            yield name, [round(value, digits) if isinstance(value, float) else value for value in values]
+def _plain(score: float | None, digits: int) -> float | str | None:
+    """A score as JSON can hold it."""
+    if score is None or isfinite(score):
+        return None if score is None else round(score, digits + 2)
+    return "inf"

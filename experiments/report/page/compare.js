@@ -10,7 +10,7 @@
 
   const element = (name, properties = {}) => Object.assign(document.createElement(name), properties);
   const run = () => group.runs[runs.value];
-  const metric = () => data.metrics.find((other) => other.name === metrics.value);
+  const metric = () => data.metrics.find((other) => other.name === metrics.value.replace("from:", ""));
   const written = (value, digits) => (value === "inf" ? "identical" : value == null ? "–" : value.toFixed(digits));
   const file = (name, sample) => `media/${encodeURIComponent(name)}/${sample}.${group.video ? "mp4" : "png"}`;
   const thumbnail = (name, sample) =>
@@ -20,7 +20,11 @@
     group = data.groups[index];
     runs.replaceChildren(...group.runs.map((other, number) => new Option(other.label, number)));
     const known = data.metrics.filter((other) => group.runs.some((some) => other.name in some.scores));
-    metrics.replaceChildren(...known.map((other) => new Option(other.label, other.name)));
+    const both = known.filter((other) => other.name in group.reference.scores);
+    metrics.replaceChildren(
+      ...known.map((other) => new Option(other.label, other.name)),
+      ...both.map((other) => new Option(`${other.label} against the reference's`, `from:${other.name}`)),
+    );
     const [width, height] = group.size;
     const factor = Math.max(1, Math.round(576 / Math.max(width, height)));
     find("compare").classList.toggle("small", factor > 1);
@@ -30,28 +34,36 @@
     list();
   }
 
+  // The scores to sort by: of the samples, or how far they lie from the reference's own.
+  function scoresOfChoice() {
+    const own = run().scores[metric()?.name] ?? [];
+    if (!metrics.value.startsWith("from:")) return own;
+    const others = group.reference.scores[metric().name];
+    return own.map((score, k) => score - others[run().has[k]]);
+  }
+
   // Worst first: a missing score counts as worst, an infinite one belongs to identical pictures.
   function list() {
     if (!group.runs.length) return void (status.textContent = "There is only the reference: nothing to compare it with.");
-    const scores = run().scores[metrics.value] ?? [];
+    const scores = scoresOfChoice();
     const badness = (k) => (scores[k] === "inf" ? -Infinity : scores[k] == null ? Infinity : -metric().better * scores[k]);
     const wanted = words.value.trim().toLowerCase();
     order = run().has
-      .map((sample, k) => ({ k, sample: group.samples[sample] }))
+      .map((sample, k) => ({ k, sample: group.samples[sample], score: scores[k] }))
       .filter(({ sample }) => `${sample[1]} ${sample[3]}`.toLowerCase().includes(wanted));
     if (scores.length) order.sort((a, b) => badness(b.k) - badness(a.k) || a.k - b.k);
     tiles.replaceChildren(...order.map(tile));
     status.textContent = `${order.length} of ${run().has.length} samples of ${run().label}` +
-      (scores.length ? `, worst ${metric().label} first.` : ". It has no score of a single sample.");
+      (scores.length ? `, worst ${metrics.selectedOptions[0].text} first.` : ". It has no score of a single sample.");
     find("viewer").hidden = !order.length;
     if (order.length) show(0);
   }
 
-  function tile({ k, sample }, place) {
+  function tile({ sample, score }, place) {
     const button = element("button", { type: "button", className: "tile" });
     const picture = element("img", { loading: "lazy", decoding: "async", alt: "", src: thumbnail(run().run, sample[0]) });
-    const score = metric() ? `${metric().label} ${written(run().scores[metric().name]?.[k], metric().digits)}` : "";
-    button.append(picture, element("span", { textContent: score }), element("span", { className: "said", textContent: sample[1] }));
+    const told = metric() ? `${metric().label} ${written(score, metric().digits)}` : "";
+    button.append(picture, element("span", { textContent: told }), element("span", { className: "said", textContent: sample[1] }));
     button.addEventListener("click", () => {
       show(place);
       find("prompt").focus({ preventScroll: true });
@@ -77,13 +89,18 @@
     find("place").textContent = `Number ${place + 1} of ${order.length}, seed ${seed}${category && `, ${category}`}`;
     find("scores").replaceChildren(...data.metrics.filter((other) => other.name in run().scores).flatMap((other) => [
       element("dt", { textContent: other.label }),
-      element("dd", { textContent: written(run().scores[other.name][k], other.digits) }),
+      element("dd", { textContent: written(run().scores[other.name][k], other.digits) + ofReference(other, k) }),
     ]));
     find("previous").disabled = place === 0;
     find("next").disabled = place === order.length - 1;
     tiles.querySelector('[aria-current="true"]')?.removeAttribute("aria-current");
     tiles.children[place].firstChild.setAttribute("aria-current", "true");
     time.value = 0;
+  }
+
+  function ofReference({ name, digits }, k) {
+    const score = group.reference.scores[name]?.[run().has[k]];
+    return score === undefined ? "" : ` (reference: ${written(score, digits)})`;
   }
 
   function medium(source, description, poster) {
@@ -105,7 +122,8 @@
   function keepStep() {
     const [first, second] = videos();
     if (play.textContent === "Play") return;
-    if (Math.abs(first.currentTime - second.currentTime) > 0.06) second.currentTime = first.currentTime;
+    const drift = Math.abs(first.currentTime - second.currentTime);
+    if (drift > 0.1 && !first.seeking && !second.seeking) second.currentTime = first.currentTime; // seeking takes a while
     tell();
     requestAnimationFrame(keepStep);
   }
@@ -120,7 +138,7 @@
     if (play.textContent === "Pause") {
       pause();
       second.currentTime = first.currentTime;
-      return;
+      return tell();
     }
     play.textContent = "Pause";
     second.currentTime = first.currentTime;

@@ -13,16 +13,17 @@
     const { default: DataTable } = await import(address);
     URL.revokeObjectURL(address);
     const table = document.getElementById("table");
-    const bestFirst = data.columns.map((column, index) => ({
+    const columns = data.columns.map((column, index) => ({
       targets: index + 1, // after the method's name
+      visible: !column.hidden,
       orderSequence: column.better > 0 ? ["desc", "asc", ""] : ["asc", "desc", ""],
     }));
     new DataTable(table, {
       paging: false,
       order: [],
       autoWidth: false,
-      columnDefs: bestFirst,
-      layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
+      columnDefs: columns,
+      layout: { topStart: "search", topEnd: { buttons: [{ extend: "colvis", text: "Columns", columns: ":gt(0)" }] }, bottomStart: "info", bottomEnd: null },
       language: { search: "Filter rows", info: "_TOTAL_ runs", infoFiltered: "of _MAX_", infoEmpty: "no run" },
     });
     document.documentElement.dataset.table = "ready";
