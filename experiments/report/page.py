@@ -17,7 +17,7 @@ from experiments.figures.tradeoff import family
 from experiments.report.columns import Column, columns_of, notes_of, provenance_of
 from experiments.report.media import needs_thumbnails, place, size_of
 from experiments.report.timeline import timeline_of
-from experiments.tabulate import make_rows
+from experiments.rows import make_rows
 from meancache.artifacts import write_atomic
 from meancache.run_folder import RunFolder
 
@@ -47,7 +47,8 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     shown = _with_references(comparisons)
     rows = _rows(shown, compare_with)
-    content = _content(rows, shown, folder) | {"title": title or ", ".join(dict.fromkeys(row.model for row in rows))}
+    title = title or ", ".join(dict.fromkeys(row.model for row in rows))
+    content = _content(rows, shown, folder) | {"title": title, "compare_with": compare_with}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -15,6 +15,7 @@ from experiments.report.media import link
 from experiments.report.page import write_report
 from experiments.report.timeline import timeline_of
 from meancache.run_folder import RunFolder
+from tests.finished_runs import make_run
 
 
 def _data(folder: Path) -> dict:
@@ -68,7 +69,7 @@ def test_the_table_sorts_by_the_value_and_shows_more(report):
     assert "psnr of a test" in text
 
 
-def test_large_pictures_and_videos_get_thumbnails(make_run, videos, tmp_path):
+def test_large_pictures_and_videos_get_thumbnails(videos, tmp_path):
     full = make_run(tmp_path / "large", "full", "Original", count=1, side=500)
     write_report([Comparison(full, full, "")], tmp_path / "report")
     assert (tmp_path / "report" / "thumbnails" / "full" / "00000-3.jpg").stat().st_size < 20_000
@@ -83,7 +84,7 @@ def test_small_pictures_are_their_own_thumbnails(report):
     assert not list((report / "thumbnails").rglob("*.jpg"))
 
 
-def test_steps_come_from_the_records_or_else_from_the_plan(output, make_run, tmp_path):
+def test_steps_come_from_the_records_or_else_from_the_plan(output, tmp_path):
     recorded = timeline_of(RunFolder(output / "runs" / "tiny-fast-a"), "Fast A")
     assert recorded.shares == (1, 0.5, 0, 1, 0, 0, 1, 0)
     assert recorded.words == "Fast A computes 3.5 of 8 steps: 0, 3, 6; in part 1 (50%)"
