@@ -108,7 +108,7 @@ def start(config: TrackingConfig, *, folder: Path, identity: str, kind: str) -> 
     if config.mode not in MODES:
         raise ValueError(f"tracking.mode must be one of {', '.join(MODES)}, got {config.mode!r}")
     run = _start_wandb(config, make_folder(folder), identity, kind)
-    log.info("tracking: %s", run.url or f"offline, in {folder}; send it with `wandb sync`")
+    log.info("tracking: %s", run.url if config.mode == "online" else f"in {folder}; send it with `wandb sync`")
     return WandbTracker(run)
 
 

@@ -18,14 +18,21 @@
       visible: !column.hidden,
       orderSequence: column.better > 0 ? ["desc", "asc", ""] : ["asc", "desc", ""],
     }));
-    new DataTable(table, {
+    const shown = new DataTable(table, {
       paging: false,
       order: [],
       autoWidth: false,
       columnDefs: columns,
-      layout: { topStart: "search", topEnd: { buttons: [{ extend: "colvis", text: "Columns", columns: ":gt(0)" }] }, bottomStart: "info", bottomEnd: null },
+      layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: null },
       language: { search: "Filter rows", info: "_TOTAL_ runs", infoFiltered: "of _MAX_", infoEmpty: "no run" },
     });
+    for (const [index, column] of data.columns.entries()) {
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: !column.hidden });
+      box.addEventListener("change", () => shown.column(index + 1).visible(box.checked));
+      const label = document.createElement("label");
+      label.append(box, ` ${column.label}`);
+      document.getElementById("columns").append(label);
+    }
     document.documentElement.dataset.table = "ready";
   }
 
