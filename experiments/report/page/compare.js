@@ -6,7 +6,8 @@
   const [runs, metrics, words, tiles, status] = ["run", "metric", "words", "tiles", "status"].map(find);
   const stage = document.querySelector(".stage");
   const [divide, time, play] = ["divide", "time", "play"].map(find);
-  let group, order, current;
+  const AT_ONCE = 100; // tiles
+  let group, order, current, waiting;
 
   const element = (name, properties = {}) => Object.assign(document.createElement(name), properties);
   const run = () => group.runs[runs.value];
@@ -52,11 +53,20 @@
       .map((sample, k) => ({ k, sample: group.samples[sample], score: scores[k] }))
       .filter(({ sample }) => `${sample[1]} ${sample[3]}`.toLowerCase().includes(wanted));
     if (scores.length) order.sort((a, b) => badness(b.k) - badness(a.k) || a.k - b.k);
-    tiles.replaceChildren(...order.map(tile));
+    tiles.replaceChildren();
+    current = 0;
+    fill(0);
     status.textContent = `${order.length} of ${run().has.length} samples of ${run().label}` +
       (scores.length ? `, worst ${metrics.selectedOptions[0].text} first.` : ". It has no score of a single sample.");
     find("viewer").hidden = !order.length;
     if (order.length) show(0);
+  }
+
+  // Tiles from here on, some at a time, so that thousands do not keep the page waiting.
+  function fill(start) {
+    clearTimeout(waiting);
+    tiles.append(...order.slice(start, start + AT_ONCE).map((one, index) => tile(one, start + index)));
+    if (start + AT_ONCE < order.length) waiting = setTimeout(fill, 0, start + AT_ONCE);
   }
 
   function tile({ sample, score }, place) {
@@ -69,6 +79,7 @@
       find("prompt").focus({ preventScroll: true });
       find("viewer").scrollIntoView({ block: "nearest" });
     });
+    if (place === current) button.setAttribute("aria-current", "true");
     const item = element("li");
     item.append(button);
     return item;
@@ -94,7 +105,7 @@
     find("previous").disabled = place === 0;
     find("next").disabled = place === order.length - 1;
     tiles.querySelector('[aria-current="true"]')?.removeAttribute("aria-current");
-    tiles.children[place].firstChild.setAttribute("aria-current", "true");
+    tiles.children[place]?.firstChild.setAttribute("aria-current", "true"); // or when it is made
     time.value = 0;
   }
 
