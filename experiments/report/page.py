@@ -22,6 +22,7 @@ from meancache.artifacts import write_atomic
 from meancache.run_folder import RunFolder
 
 TEMPLATES = Path(__file__).parent / "page"
+PARTS = {"index.html", "media", "thumbnails"}
 
 
 def write_report(
@@ -41,10 +42,7 @@ def write_report(
     Raises:
         ValueError: the folder holds something else, or a run is unfinished or lacks pictures.
     """
-    page = folder / "index.html"
-    if folder.exists() and any(folder.iterdir()) and not page.exists():
-        raise ValueError(f"{folder} holds something that is no report; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_folder(folder)
     shown = _with_references(comparisons)
     rows = _rows(shown, compare_with)
     title = title or ", ".join(dict.fromkeys(row.model for row in rows))
@@ -56,8 +54,16 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    page = folder / "index.html"
     write_atomic(page, environment.get_template("index.html").render(content))
     return page
+
+
+def _check_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    strangers = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - PARTS
+    if strangers:
+        raise ValueError(f"{folder} holds {min(strangers)}, which is no part of a report; name a new folder")
 
 
 def _rows(comparisons: Sequence[Comparison], compare_with: str | None) -> list[Row]:
@@ -70,11 +76,14 @@ def _rows(comparisons: Sequence[Comparison], compare_with: str | None) -> list[R
 
 
 def _with_references(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Each reference that is no run itself, before the first run that is compared with it."""
+    """Each run once, and each reference that is none of them before the first run that is compared with it."""
     runs = {c.run for c in comparisons}
-    missing = {c.reference: c for c in reversed(comparisons) if c.reference not in runs}
-    before = {c.run: c.of_reference for c in missing.values()}
-    return [each for c in comparisons for each in (before.get(c.run), c) if each is not None]
+    shown: dict[RunFolder, Comparison] = {}
+    for comparison in comparisons:
+        if comparison.reference not in runs:
+            shown.setdefault(comparison.reference, comparison.of_reference)
+        shown.setdefault(comparison.run, comparison)
+    return list(shown.values())
 
 
 def _content(rows: Sequence[Row], comparisons: Sequence[Comparison], folder: Path) -> dict[str, Any]:

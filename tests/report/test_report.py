@@ -115,6 +115,14 @@ def test_a_reference_that_nobody_asked_for_is_shown_too(output, tmp_path):
     assert [point["label"] for point in _data(tmp_path / "report")["points"]] == ["Original: 8 steps", "Fast A"]
 
 
+def test_jobs_that_share_a_run_are_shown_once(output, tmp_path):
+    found = find_comparisons([output / "runs" / "tiny-fast-b", output / "runs" / "tiny-fast-a"])
+    write_report([found[0], *found], tmp_path / "report")
+    data = _data(tmp_path / "report")
+    assert [point["run"] for point in data["points"]] == ["tiny-full-0", "tiny-fast-b", "tiny-fast-a"]
+    assert [point["values"]["psnr"] for point in data["points"]] == [None, 26.5, 30]
+
+
 def test_what_cannot_be_shown_is_an_error(output, tmp_path):
     with pytest.raises(ValueError, match="holds no finished and evaluated run"):
         find_comparisons([tmp_path])
@@ -127,7 +135,7 @@ def test_what_cannot_be_shown_is_an_error(output, tmp_path):
     shutil.rmtree(tmp_path / "tiny" / "runs" / "tiny-full-0")
     with pytest.raises(ValueError, match="copy it beside the run"):
         find_comparisons([tmp_path / "tiny" / "runs" / "tiny-fast-b"])
-    with pytest.raises(ValueError, match="holds something that is no report"):
+    with pytest.raises(ValueError, match="holds runs, which is no part of a report"):
         write_report(find_comparisons([output]), tmp_path / "tiny")
 
 
