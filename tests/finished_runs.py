@@ -28,7 +28,7 @@ def make_run(
     scores: dict[str, list[float | str]] | None = None,
     plan: Plan | None = None,
 ) -> RunFolder:
-    """Writes a finished run ``name`` into ``output``; with a reference and scores by metric, an evaluated one."""
+    """Writes a finished run ``name`` into ``output``; with scores by metric, an evaluated one."""
     run = RunFolder(output / "runs" / name)
     store = run.store(is_video=frames is not None)
     method = "full" if reference is None else "fast"
@@ -55,8 +55,8 @@ def make_run(
         video = mp4(shown, fps=8) if frames else b""
         run.put(f"{index:05d}-3", png(shown if frames else shown[0]), video, **facts)
     assert store.finish([f"{index:05d}-3" for index in range(count)])
-    if reference is not None:
-        run.write("metrics.json", json.dumps(_metrics(run, reference, scores or {})))
+    if scores is not None:
+        run.write("metrics.json", json.dumps(_metrics(run, reference or run, scores)))
     return run
 
 

@@ -39,7 +39,8 @@ def output(tmp_path_factory) -> Path:
 def videos(tmp_path_factory) -> Path:
     """A reference and a run of it: videos."""
     folder = tmp_path_factory.mktemp("videos") / "tiny_video"
-    full = make_run(folder, "tiny_video-full-0", "Original: 8 steps", frames=16, side=64)
-    scores = {"psnr": [30.0, 20.0, 25.0, 40.0]}
+    steady = {"temporal_flickering": [0.9, 0.5, 0.8, 0.7]}
+    full = make_run(folder, "tiny_video-full-0", "Original: 8 steps", frames=16, side=64, scores=steady)
+    scores = {"psnr": [30.0, 20.0, 25.0, 40.0], "temporal_flickering": [0.8, 0.5, 0.9, 0.4]}
     make_run(folder, "tiny_video-fast-a", "Fast", frames=16, side=64, tint=40, reference=full, scores=scores)
     return folder

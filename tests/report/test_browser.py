@@ -163,6 +163,17 @@ def test_two_videos_play_pause_and_seek_as_one(open_page, report):
     assert page.get_attribute("#time", "aria-valuetext") == "2.00 of 2.00 seconds"
 
 
+def test_samples_can_be_sorted_by_how_far_they_fall_below_the_reference(open_page, report):
+    page = open_page(report)
+    page.locator("#group").select_option(index=1)
+    page.locator("#metric").select_option(label="Temporal flickering")
+    assert page.text_content("#prompt").endswith("number 3")  # 0.4
+    page.locator("#metric").select_option(label="Temporal flickering against the reference's")
+    falls = [text.split()[2][:7] for text in page.locator(".tile span:first-of-type").all_text_contents()]
+    assert falls == ["-0.3000", "-0.1000", "0.0000", "0.1000"]
+    assert "0.4000 (reference: 0.7000)" in page.text_content("#scores")
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
 def test_axe_finds_nothing_serious(open_page, report, scheme, width):
     page = open_page(report, color_scheme=scheme, viewport={"width": width, "height": 800})
