@@ -28,7 +28,7 @@ def main(config: DictConfig) -> None:
     hydra_job = HydraConfig.get()
     folder = Path(hydra_job.runtime.output_dir)
     try:
-        comparison = run_job(config)
+        comparison = run_job(config, Path(hydra_job.sweep.dir) if hydra_job.mode == RunMode.MULTIRUN else None)
     except Exception as error:
         if hydra_job.mode == RunMode.RUN:
             leave(error)
@@ -47,9 +47,9 @@ def main(config: DictConfig) -> None:
             publish(both, run.path, Path(config.publish))
 
 
-def run_job(config: DictConfig) -> Comparison | None:
+def run_job(config: DictConfig, sweep: Path | None) -> Comparison | None:
     job = Job(resolve_threshold(config))
-    with tracker_of(job.config) as tracker:
+    with tracker_of(job.config, sweep) as tracker:
         comparison = run_stages(job)
         if comparison is not None:
             report(tracker, comparison)

@@ -140,6 +140,7 @@ def _facts(job: Job, pipe: Any, session: Session, batch_size: int) -> dict[str, 
     sees_batch = isinstance(method, ResidualMethod) and method.sees_batch and batch_size > 1
     return {
         "nfe": run.nfe,
+        "steps": run.ledger.steps,
         "denoiser_calls": run.ledger.denoiser_calls,
         "batch_size": batch_size,
         "device": device_name(session.device),

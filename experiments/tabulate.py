@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -12,10 +11,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from eval.row import Row, compared, reference_seconds, row_from_run
-from eval.speedup import median_seconds
+from eval.row import Row, compared, row_from_run
 from eval.table import Table
 from experiments.comparison import Comparison
+from experiments.mirror import name_group, report_sweep
+from experiments.rows import make_rows, timed_row
 from meancache.artifacts import make_folder, write_atomic
 from meancache.run_folder import RunFolder
 
@@ -38,10 +38,9 @@ def make_table(
         compare_with: label of the row whose scores are taken off the others'.
     """
     runs = [c.run for c in comparisons]
-    rows = [row_from_run(c.run, c.reference, label=c.label, metrics=metrics, paper=c.paper) for c in comparisons]
-    rows = [_timed(row, c, runs) for row, c in zip(rows, comparisons)]
+    rows = make_rows(comparisons, metrics)
     references = {c.reference.path: c.of_reference for c in comparisons}.values()
-    timed = [_timed(row_from_run(c.run), c, runs) for c in references]
+    timed = [timed_row(row_from_run(c.run), c, runs) for c in references]
     title = ", ".join(dict.fromkeys(row.model for row in timed))
     table = Table(compared(rows, compare_with), title=title, caption=f"reference: {'; '.join(map(_in_words, timed))}")
     table.save(folder)
@@ -51,15 +50,6 @@ def make_table(
 def metric_names(config: Any) -> list[str]:
     """The scores that a table of this configuration shows."""
     return [*config.metrics.names, *config.metrics.where_possible]
-
-
-def _timed(row: Row, comparison: Comparison, runs: Sequence[RunFolder]) -> Row:
-    """A reference's row with its seconds in the pairs of all runs of the table."""
-    if not row.reference:
-        return row
-    seconds = reference_seconds(runs, comparison.reference)
-    parts = {f"{part}_seconds": median_seconds(seconds, part) for part in ("denoise", "total")}
-    return replace(row, **parts)  # type: ignore[arg-type]
 
 
 def _in_words(row: Row) -> str:
@@ -100,6 +90,10 @@ class SweepTable(Callback):
     it leaves with sys.exit.
     """
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        experiment = config.hydra.runtime.choices.get("experiment")
+        name_group(Path(config.hydra.sweep.dir), experiment, config.hydra.overrides.task, config.output)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         jobs = sorted((job for job in folder.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
@@ -139,5 +133,18 @@ def _conclude(comparisons: Sequence[Comparison], config: DictConfig, folder: Pat
     plans = [Plan.load(path) for c in comparisons if (path := c.run.path / "plan.json").exists()]
     if plans:
         draw_plans(plans, folder / "plans.png")
+    if config.report:
+        _report(comparisons, folder / "report", config.compare)
+    report_sweep(config.tracking, table.rows, folder, config.output)
     if config.publish:
         publish(comparisons, folder, Path(config.publish))
+
+
+def _report(comparisons: Sequence[Comparison], folder: Path, compare_with: str | None) -> None:
+    """The page to look at. The table is written by now and stands, whatever happens here."""
+    from experiments.report.page import write_report
+
+    try:
+        log.info("report: %s", write_report(comparisons, folder, compare_with=compare_with))
+    except Exception:
+        log.warning("no report could be made in %s; the table and the runs stand", folder, exc_info=True)

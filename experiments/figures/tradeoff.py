@@ -59,8 +59,8 @@ def pareto(points: Sequence[Point], *, higher_is_better: bool) -> list[Point]:
 
 
 def _draw(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float | None], metric: Metric) -> None:
-    names = list(dict.fromkeys(_family(row) for row in rows))
-    points = {name: sorted(_point(row, cost, metric) for row in rows if _family(row) == name) for name in names}
+    names = list(dict.fromkeys(family(row) for row in rows))
+    points = {name: sorted(_point(row, cost, metric) for row in rows if family(row) == name) for name in names}
     for number, (name, curve) in enumerate(points.items()):
         colour = colormaps["tab20"](number % 20)
         axes.plot(*zip(*curve), marker=MARKERS[number % len(MARKERS)], color=colour, label=name, linewidth=1.2)
@@ -76,6 +76,6 @@ def _point(row: Row, cost: Callable[[Row], float | None], metric: Metric) -> Poi
     return x, y
 
 
-def _family(row: Row) -> str:
+def family(row: Row) -> str:
     """The label without numbers, so that a method's rows make one curve: "MeanCache B=10 (release)" and so on."""
     return re.sub(r"\s*\S+=\S+|:\s*\d+", "", row.label)

@@ -178,6 +178,7 @@ class RunConfig:
     paper: str | None
     compare: str | None
     output: str
+    report: bool
     publish: str | None
     resolved: dict[str, Any] = field(default_factory=dict)
 

@@ -50,6 +50,7 @@ class Record:
         flops: floating-point operations of the "denoiser" and of the whole "pipeline", or None where they are not
             known: an unknown model, or another library's cache, which does not say what it computes.
         num_frames: of a video; None for a picture.
+        steps: of each solver step, the share that was computed, 0 to 1; None in runs of older versions.
         notes: what a reader must know of how it was made.
     """
 
@@ -68,6 +69,7 @@ class Record:
     peak_memory_mib: float
     flops: Mapping[str, float] | None
     num_frames: int | None = None
+    steps: Sequence[float] | None = None
     notes: Sequence[str] = ()
 
     @property
