@@ -10,11 +10,9 @@ from eval.row import Row
 
 def score_cell(row: Row, name: str, bold: str, *, spread: bool = False) -> str:
     """A mean score, bold where it wins; with half the width of its interval if ``spread`` is asked for."""
-    if name not in row.metrics:
-        return "-"
-    value = row.metrics[name]
+    value = row.metrics.get(name)
     if value is None:
-        return "n/a"
+        return "-" if row.reference and METRICS[name].needs_reference else "n/a"
     cell = f"{value:.{METRICS[name].digits}f}"
     cell = bold.format(cell) if name in row.wins else cell
     if spread and name in row.intervals:

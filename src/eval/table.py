@@ -41,7 +41,6 @@ _COST_COLUMNS = {  # heading: field of Row, format
     "Limit": ("limit", ".2f"),
     "Memory (MiB) ↓": ("peak_memory_mib", ".0f"),
 }
-_ONLY_IN_PAPERS = {"image_reward": "ImageReward ↑", "clip_score": "CLIP Score ↑", "vbench": "VBench (%) ↑"}
 REWARDS = ("image_reward", "scene_reward")
 DEGRADED = 0.3  # the paper marks rows with "significant degradation in Image Reward" and gives no number
 _ONLY_IN_FILES = ("Denoiser (T) ↓", "Total (s) ↓", "Interval", "Memory (MiB) ↓")
@@ -91,15 +90,8 @@ class Table:
     def shown(self) -> list[str]:
         """Metric columns with something in them: a score of ours for some row, or a paper's."""
         return [
-            name
-            for name in self.metrics
-            if any(row.metrics.get(name) is not None or name in row.paper for row in self.rows)
+            name for name in METRICS if any(row.metrics.get(name) is not None or name in row.paper for row in self.rows)
         ]
-
-    @property
-    def only_in_papers(self) -> list[str]:
-        """Names of scores that a paper has for some row and that are not computed here."""
-        return [name for name in _ONLY_IN_PAPERS if any(name in row.paper for row in self.rows)]
 
     @property
     def notes(self) -> list[str]:
@@ -200,17 +192,12 @@ class Table:
 
     def _header(self) -> list[str]:
         scores = (METRICS[name].heading for name in self.shown)
-        return ["Method", *_COST_COLUMNS, *scores, *(_ONLY_IN_PAPERS[name] for name in self.only_in_papers)]
+        return ["Method", *_COST_COLUMNS, *scores]
 
     def _cells(self, row: Row, *, bold: str, spread: bool = False) -> list[str]:
         cost = [beside_paper(row, name, cost_cell(row, name, form)) for name, form in _COST_COLUMNS.values()]
         scores = [beside_paper(row, name, score_cell(row, name, bold, spread=spread)) for name in self.shown]
-        return [
-            row.label + " †" * self._is_degraded(row),
-            *cost,
-            *scores,
-            *(beside_paper(row, name, "n/a") for name in self.only_in_papers),
-        ]
+        return [row.label + " †" * self._is_degraded(row), *cost, *scores]
 
     @property
     def compared_with(self) -> str:
