@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -34,10 +35,13 @@ def main(manifest: Path, device: str) -> None:
         print(json.dumps(named | outcome), file=lines, flush=True)
 
     tasks = [json.loads(line) for line in manifest.read_text().splitlines()]
-    with tempfile.TemporaryDirectory(dir=manifest.parent) as folder:
-        for dimension in dict.fromkeys(task["part"] for task in tasks):
-            some = [task for task in tasks if task["part"] == dimension]
-            score_dimension(dimension, some, Path(folder), device, report)
+    folder = manifest.with_name("videos")
+    shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed
+    folder.mkdir()
+    for dimension in dict.fromkeys(task["part"] for task in tasks):
+        some = [task for task in tasks if task["part"] == dimension]
+        score_dimension(dimension, some, folder, device, report)
+    shutil.rmtree(folder)
 
 
 def leave_with_the_caller() -> None:
