@@ -25,7 +25,7 @@ class ScorerOptions:
     checker_steps: int = 3_100
     clip_minutes: float = 19.0
     clip_steps: int = 3_000
-    reward_minutes: float = 4.0
+    reward_minutes: float = 5.0
     reward_steps: int = 1_000
     measured: int = 500  # held-out scenes that the cards' numbers come from
 

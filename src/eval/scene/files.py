@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eval.metrics import MetricUnavailable
+from eval.metric import MetricUnavailable
 from meancache.artifacts import checksum
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
