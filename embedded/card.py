@@ -1,6 +1,6 @@
 """Measure an exported model and write its card: `python -m embedded.card model=tiny_flux`.
 
-Needs the training's `output` folder: the checker is read (or trained) there, and the stages' step counts.
+Needs the training's `output` folder, where the stages' step counts are read.
 """
 
 import json
@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 
 from embedded.families.registry import family
-from embedded.judging import checker as checking
+from embedded.judging.checker import accuracy
 from embedded.judging.gallery import sample, sheet
 from embedded.judging.judge import motion_on_drawn, shares
 from embedded.judging.readme import write_readme
+from embedded.training.loop import stage_progress
 from embedded.training.options import TinyConfig, read_options
+from embedded.training.pictures import unseen_pictures
 from embedded.training.text import reading_accuracy
 from embedded.training.vae import reconstruction_psnr
 from embedded.world.prompt_suites import load_suite
 from eval.fidelity import psnr
+from eval.scene.checker import load_checker, middle_frame
 from experiments.errors import run_program
 
 SEEDS = (0, 1000)
@@ -50,7 +53,7 @@ def mean_psnr(pictures: Tensor, others: Tensor) -> float:
 
 def measure(config: TinyConfig) -> dict:
     """All numbers of the card."""
-    kind, pipe, checker = family(config), load_pipeline(config), checking.train_checker(config)
+    kind, pipe, checker = family(config), load_pipeline(config), load_checker()
     entries = load_suite(suite_name(config))
     prompts = [entry["prompt"] for entry in entries]
     by_seed = {seed: render(pipe, prompts, config, seed=seed) for seed in SEEDS}
@@ -58,11 +61,11 @@ def measure(config: TinyConfig) -> dict:
     sweep[kind.guidance] = by_seed[SEEDS[0]]
     long = render(pipe, prompts[:FLOOR_PROMPTS], config, seed=SEEDS[0], steps=200)
     return {
-        "training": {name: _progress(config, name) for name in stages(config)},
+        "training": {name: stage_progress(config.folder / f"{name}.pt") for name in stages(config)},
         "parameters": {name: _size(getattr(pipe, name)) for name in _parts(config)},
         "text_reading": {part.name: reading_accuracy(config, part) for part in kind.texts},
         "vae_psnr": reconstruction_psnr(config, pipe.vae, RECONSTRUCTED),
-        "checker_on_drawn": checking.drawn_accuracy(checker, config, CHECKED),
+        "checker_on_drawn": _checked(config),
         **({"motion_on_drawn": motion_on_drawn(entries, config.num_frames)} if config.is_video else {}),
         "suite": shares(checker, entries * len(SEEDS), torch.cat(list(by_seed.values())) * 2 - 1),
         "suite_by_guidance": {str(g): shares(checker, entries, sweep[g] * 2 - 1)["all"] for g in kind.guidances},
@@ -75,6 +78,12 @@ def measure(config: TinyConfig) -> dict:
         },
         "hardware": f"{hardware()}, torch {torch.__version__}",
     }
+
+
+def _checked(config: TinyConfig) -> dict[str, float]:
+    """How much the checker names right on new drawn scenes."""
+    scenes, pictures = unseen_pictures(config, CHECKED)
+    return accuracy(load_checker(), scenes, middle_frame(pictures))
 
 
 def hardware() -> str:
@@ -95,18 +104,12 @@ def stages(config: TinyConfig) -> list[str]:
     """The trained parts whose steps and minutes the card tells."""
     distil = ["distil"] if family(config).distilled else []
     images = ["images"] if config.is_video else []
-    return [*(part.name for part in family(config).texts), "vae", *images, "flow", *distil, "decoder", "checker"]
+    return [*(part.name for part in family(config).texts), "vae", *images, "flow", *distil, "decoder"]
 
 
 def _size(module: torch.nn.Module) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _progress(config: TinyConfig, name: str) -> dict[str, float]:
-    """Steps and minutes of a stage, from its checkpoint."""
-    content = torch.load(config.folder / f"{name}.pt", weights_only=True, mmap=True)
-    return {"steps": content["step"], "minutes": round(content["elapsed"] / 60, 1)}
 
 
 def write_grid(config: TinyConfig) -> None:

@@ -1,7 +1,4 @@
-"""Measure a distilled student beside its teacher and write its card: `python -m embedded.student_card`.
-
-Needs the teacher's training folder, where the checker is read (or trained).
-"""
+"""Measure a distilled student beside its teacher and write its card: `python -m embedded.student_card`."""
 
 import json
 from typing import Any
@@ -12,12 +9,12 @@ from torch import Tensor
 
 from embedded.card import load_pipeline, mean_psnr, render
 from embedded.families.registry import family
-from embedded.judging import checker as checking
 from embedded.judging.judge import shares
 from embedded.judging.readme import TEMPLATES
 from embedded.students import GRIDS, TEACHER_STEPS, student_folder
 from embedded.training.options import TinyConfig, read_options
 from embedded.world.prompt_suites import load_suite
+from eval.scene.checker import load_checker
 from experiments.errors import run_program
 
 TEACHER, STUDENT = "teacher", "student"
@@ -27,7 +24,7 @@ def measure(config: TinyConfig) -> list[dict[str, Any]]:
     """A row for the teacher's 50 steps, and for teacher and student at the student's numbers of steps."""
     entries = load_suite("scenes")
     prompts = [entry["prompt"] for entry in entries]
-    checker, pipe = checking.train_checker(config), load_pipeline(config)
+    checker, pipe = load_checker(), load_pipeline(config)
     pictures = {(TEACHER, steps): render(pipe, prompts, config, steps=steps) for steps in (50, *GRIDS)}
     pipe.transformer = AutoModel.from_pretrained(str(student_folder(config)))
     pictures |= {(STUDENT, steps): render(pipe, prompts, config, steps=steps, guidance=1.0) for steps in GRIDS}

@@ -8,9 +8,11 @@ from embedded.families.hunyuan import TEXT_LENGTH
 from embedded.families.registry import family
 from embedded.families.tokenizers import T5_LENGTH
 from embedded.training.options import TinyConfig
-from embedded.world.captions import RARE, plural
+from embedded.world.captions import plural
 from embedded.world.prompt_suites import SCENES, VIDEOS
-from embedded.world.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, MOTIONS, SHAPES
+from embedded.world.scenes import HELD_OUT_PAIRS
+from eval.scene.words import RARE
+from eval.scene.world import BACKGROUNDS, COLOURS, MOTIONS, SHAPES
 
 TEMPLATES = Path(__file__).parent
 

@@ -62,6 +62,12 @@ def save_atomically(content: dict, path: Path) -> None:
     temporary.replace(path)
 
 
+def stage_progress(path: Path) -> dict[str, float]:
+    """Steps and minutes of a stage, from its checkpoint."""
+    content = torch.load(path, weights_only=True, mmap=True)
+    return {"steps": content["step"], "minutes": round(content["elapsed"] / 60, 1)}
+
+
 class Trainer:
     """State of one stage: weights, their average, optimiser, step and elapsed time; all in `<folder>/<name>.pt`."""
 

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from embedded.world.draw import SIZE
+from eval.scene.draw import SIZE
 
 # A model's own defaults; all else is shared. `embedded.families.family` holds what differs in code.
 MODELS: dict[str, dict[str, object]] = {
@@ -97,8 +97,6 @@ class TinyConfig:
     distil_max_guidance: float = 5.0
     student_minutes: float = 25.0
     student_steps: int = 20_000
-    checker_minutes: float = 40.0
-    checker_steps: int = 3_100
     latent_channels: int = 6
     width_text: int = 128
     num_layers: int = 2

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from embedded.training.loop import barrier, world
 from embedded.training.options import TinyConfig
-from embedded.world.draw import SIZE, draw, draw_videos
-from embedded.world.scenes import Scene, sample_scene
+from embedded.world.scenes import sample_scene
+from eval.scene.draw import SIZE, draw, draw_videos
+from eval.scene.world import Scene
 
 CHUNK = 200
 UNSEEN_SEED = 10_000_019  # far from every training seed

@@ -16,7 +16,8 @@ from embedded.families.tokenizers import corpus
 from embedded.training.loop import Fit, Trainer, barrier, world
 from embedded.training.options import TinyConfig
 from embedded.world.captions import caption
-from embedded.world.scenes import BACKGROUNDS, COLOURS, FILLS, GRID, MOTIONS, SHAPES, SIZES, sample_scene
+from embedded.world.scenes import sample_scene
+from eval.scene.world import BACKGROUNDS, COLOURS, FILLS, GRID, MOTIONS, SHAPES, SIZES
 
 CELLS = GRID * GRID
 CLASSES = {"shape": len(SHAPES) + 1, "colour": len(COLOURS), "fill": len(FILLS), "size": len(SIZES)}

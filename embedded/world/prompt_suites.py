@@ -9,8 +9,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from embedded.world.captions import MOVES, RARE, Caption, caption
-from embedded.world.scenes import BACKGROUNDS, COLOURS, HELD_OUT_PAIRS, MOTIONS, SHAPES, Scene, Thing, layout_cells
+from embedded.world.captions import Caption, caption
+from embedded.world.scenes import HELD_OUT_PAIRS, layout_cells
+from eval.scene.words import MOVES, RARE
+from eval.scene.world import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, Scene, Thing
 
 FOLDER = Path("assets/prompts")
 SCENES = {"colours": 13, "counting": 13, "positions": 13, "conflicting": 13, "rare words": 12}

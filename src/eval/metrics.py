@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.metric import Batch, Metric, SampleMetric, check_choice, mean_over_frames
 from eval.prompt_scores import ClipScore, ImageRewardScore
+from eval.scene.metrics import PromptMatch, SceneClipScore, SceneReward
 from eval.vbench import VBench
 from eval.weights import TRUNKS, WeightFile, fetch_missing
 
@@ -115,7 +116,19 @@ class TemporalFlickering(SampleMetric):
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
-    for metric in (Psnr(), Ssim(), StLpips(), Lpips(), ClipScore(), ImageRewardScore(), TemporalFlickering(), VBench())
+    for metric in (
+        Psnr(),
+        Ssim(),
+        StLpips(),
+        Lpips(),
+        ClipScore(),
+        ImageRewardScore(),
+        TemporalFlickering(),
+        VBench(),
+        PromptMatch(),
+        SceneClipScore(),
+        SceneReward(),
+    )
 }
 
 

@@ -22,8 +22,12 @@ from embedded.training.loop import Fit, Trainer
 from embedded.training.options import TinyConfig, read_options
 from embedded.training.vae import load_vae
 from embedded.world import captions, prompt_suites
-from embedded.world.draw import draw, draw_videos
-from embedded.world.scenes import HELD_OUT_PAIRS, MOTIONS, Scene, Thing, sample_scene
+from embedded.world.scenes import HELD_OUT_PAIRS, sample_scene
+from eval.scene.checker import Checker
+from eval.scene.draw import draw, draw_videos
+from eval.scene.judge import is_right, seen_motion
+from eval.scene.words import COMMON
+from eval.scene.world import MOTIONS, Scene, Thing
 
 STAGES_SEEN = ("images", "flow", "distil")
 PROMPT = "a large striped red circle above a small pink star on a night sky"
@@ -102,7 +106,7 @@ def test_captions_mention_what_is_drawn() -> None:
         words = captions.caption(scene, rng)
         for thing in scene.things:
             assert thing.colour in words.text.lower()
-            names = captions.COMMON.get(thing.shape, (thing.shape,))
+            names = COMMON.get(thing.shape, (thing.shape,))
             assert any(name in words.text.lower() for name in names), words.text
         assert len(words.text.replace(",", " ,").split()) <= captions.MAX_WORDS
 
@@ -229,7 +233,7 @@ def test_a_students_card_is_filled_in(tmp_path: Path) -> None:
 def test_a_student_is_measured_beside_its_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(student_card, "GRIDS", (5,))
     monkeypatch.setattr(student_card, "load_suite", lambda name: prompt_suites.load_suite(name)[:2])
-    monkeypatch.setattr(checker, "train_checker", lambda config: checker.Checker().eval())
+    monkeypatch.setattr(student_card, "load_checker", lambda: Checker().eval())
     full, few, student = student_card.measure(read_options(["model=tiny_qwen"]))
     assert [(row["denoiser"], row["steps"], row["calls"]) for row in (full, few, student)] == [
         ("teacher", 50, 100),
@@ -359,7 +363,7 @@ def test_judge_names_the_motion_of_drawn_videos() -> None:
     assert judge.motion_on_drawn(entries, num_frames=9) >= 0.85
     frozen = [entry | {"motion": "left"} for entry in entries if entry["motion"] == "still"]
     still = draw_videos([Scene((Thing("star", "red"),), "gray", "still")], seed=0, num_frames=9)[0]
-    assert judge.seen_motion(frozen[0], still) == "still"
+    assert seen_motion(frozen[0], still) == "still"
 
 
 @pytest.mark.parametrize("model", ["tiny_flux", "tiny_qwen", "tiny_hunyuan"])
@@ -411,13 +415,13 @@ def test_judge_wants_the_right_things_in_the_right_order() -> None:
     looks = (("star", "red", 0), ("ring", "pink", 2))
     things = [{"shape": shape, "colour": colour, "fill": "plain", "cell": [1, k]} for shape, colour, k in looks]
     entry = {"layout": "beside", "objects": things}
-    assert judge.is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")})
-    assert not judge.is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")}, with_fill=True)
-    assert not judge.is_right(entry, {5: ("star", "red", "plain"), 3: ("ring", "pink", "plain")})
-    assert not judge.is_right(entry, {3: ("star", "red", "plain")})
+    assert is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")})
+    assert not is_right(entry, {3: ("star", "red", "plain"), 5: ("ring", "pink", "dotted")}, with_fill=True)
+    assert not is_right(entry, {5: ("star", "red", "plain"), 3: ("ring", "pink", "plain")})
+    assert not is_right(entry, {3: ("star", "red", "plain")})
     single = {"layout": "single", "objects": things[:1]}
-    assert judge.is_right(single, {3: ("star", "red", "plain")})
-    assert not judge.is_right(single, {4: ("star", "red", "plain")})
+    assert is_right(single, {3: ("star", "red", "plain")})
+    assert not is_right(single, {4: ("star", "red", "plain")})
 
 
 def test_checker_labels_follow_the_scene() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from embedded.world.outlines import shape_distance
-from embedded.world.scenes import BACKGROUNDS, FILLS, SHAPES, Scene, Thing
+from eval.scene.outlines import shape_distance
+from eval.scene.world import BACKGROUNDS, FILLS, SHAPES, Scene, Thing
 
 SIZE = 64  # the unit of all lengths below; a picture may have a multiple of it in pixels
 CELL_CENTRES = (12.5, 32.0, 51.5)
