@@ -54,7 +54,7 @@ def test_damage_grows_from_nothing():
         pictures, texts = damaged(sample, kind, strengths[0], seed=2)
         assert torch.equal(pictures, sample.pictures) and texts == sample.texts
         changes = [(damaged(sample, kind, s, seed=2)[0] - sample.pictures).abs().mean() for s in strengths]
-        assert kind == "caption" or (changes == sorted(changes) and changes[-1] > 0.02)
+        assert kind == "caption" or (changes == sorted(changes) and changes[-1] > 0.01)
     texts = damaged(sample, "caption", 1, seed=2)[1]
     assert all(wrong != right for wrong, right in zip(texts, sample.texts, strict=True))
 
