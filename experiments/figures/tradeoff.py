@@ -33,7 +33,8 @@ def draw_tradeoff(rows: Sequence[Row], out: Path) -> None:
     rows = [row for row in rows if not row.reference]
     if not rows:
         raise ValueError("there is nothing to compare: only the reference")
-    metrics = [METRICS[name] for name in METRICS if all(row.metrics.get(name) is not None for row in rows)]
+    known = [METRICS[name] for name in METRICS if all(row.metrics.get(name) is not None for row in rows)]
+    metrics = [metric for metric in known if metric.needs_reference] or known
     costs = {name: cost for name, cost in COSTS.items() if all(cost(row) is not None for row in rows)}
     costs = costs or {"NFE": lambda row: row.nfe}
     figure = Figure(figsize=(5.0 * len(metrics), 3.8 * len(costs) + 0.8), layout="constrained")
