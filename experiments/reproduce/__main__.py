@@ -89,8 +89,9 @@ def reproduce(request: Request) -> Path:
     for name in dict.fromkeys(needed):
         for model in models_of(name, request.model):
             size = next(size for size, known in PAPER["experiments"][name].items() if known == model)
-            given = any(word.startswith("metrics=") for word in request.extra)
-            extra = [*([] if given else [f"metrics={METRICS[size]}"]), *request.extra]
+            settings = {"metrics": METRICS[size]} | PAPER["settings"].get(name, {})
+            given = {word.partition("=")[0] for word in request.extra}
+            extra = [*(f"{key}={value}" for key, value in settings.items() if key not in given), *request.extra]
             sweeps.append(run_experiment(name, model, request.output, request.folder, extra))
     if not sweeps:
         raise ValueError(f"nothing of what is asked for is about model={request.model}")
