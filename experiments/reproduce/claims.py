@@ -33,9 +33,10 @@ def claims_table(sweeps: Sequence[Sweep]) -> str:
 
 
 def smallest_gaps(claim: Mapping[str, Any], sweep: Sweep) -> dict[str, Estimate]:
-    """By metric, the advantage of the better row over that one of the others that comes nearest to it.
+    """By metric, the advantage of the better row over that one of the others that speaks most against the claim.
 
-    Positive is better, whichever way the metric counts; on the same prompts and seeds.
+    Positive is better, whichever way the metric counts; on the same prompts and seeds. One that is better for sure
+    speaks more than one that cannot be told apart, and that more than one that is worse for sure.
     """
     better = sweep.rows(claim["better"])[0]
     others = [sweep.rows(words)[0] for words in claim["than"]]
@@ -43,8 +44,13 @@ def smallest_gaps(claim: Mapping[str, Any], sweep: Sweep) -> dict[str, Estimate]
     for name in claim["metrics"]:
         gaps = [gap for other in others if (gap := _advantage(name, better, other)) is not None]
         if len(gaps) == len(others):
-            found[name] = min(gaps, key=lambda gap: gap.mean)
+            found[name] = weakest(gaps)
     return found
+
+
+def weakest(gaps: Sequence[Estimate]) -> Estimate:
+    """Of the advantages over several rows, the one that decides whether there is one over all of them."""
+    return min(gaps, key=lambda gap: (gap.excludes_zero * (1 if gap.mean > 0 else -1), gap.mean))
 
 
 def verdict(gaps: Mapping[str, Estimate]) -> str:
