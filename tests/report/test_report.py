@@ -168,3 +168,13 @@ def test_a_report_that_fails_leaves_the_table_alone(output, tmp_path, monkeypatc
     monkeypatch.setattr(page, "write_report", fail)
     tabulate._report(find_comparisons([output]), tmp_path, None)
     assert "no report could be made" in caplog.text
+
+
+def test_runs_of_two_models_are_compared_with_a_row_where_it_is_one_of_theirs(output, videos, tmp_path):
+    comparisons = find_comparisons([output, videos])
+    write_report(comparisons, tmp_path / "report", compare_with="Fast A")
+    assert (tmp_path / "report" / "index.html").read_text().count("Δ ") == 3  # what it means, and two scores
+    with pytest.raises(ValueError, match="compare='Slow' fits no row"):
+        write_report(comparisons, tmp_path / "report", compare_with="Slow")
+    with pytest.raises(ValueError, match="runs= names nothing"):
+        find_comparisons([])
