@@ -28,6 +28,7 @@ def test_a_table_comes_in_every_form_and_the_report_says_which_claims_hold(made)
     text = (made / "reproduction.md").read_text()
     assert "gamma 4 is better than gamma 1 (Table 3) | tiny_flux | " in text
     assert "HunyuanVideo: ToCa" not in text
+    assert "| 15 against 15 | 6 |" in text and "Written by `python -m experiments.reproduce table=3 " in text
     assert "its FLOPs are those of 26.0 computed steps, its latency that of 19.5" in text
     assert r"\toprule" in (made / "table3-tiny_flux.tex").read_text()
 
