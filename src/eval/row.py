@@ -116,7 +116,8 @@ def row_from_run(
         reference = None
     records, config = run.records(), run.config()
     entries = _entries(run, reference or run) if reference or run.metrics() else {}
-    entries = {name: entry for name, entry in entries.items() if metrics is None or name in metrics}
+    shown = METRICS if metrics is None else metrics  # a score of another version's metric is none of ours
+    entries = {name: entry for name, entry in entries.items() if name in METRICS and name in shown}
     notes = [*_config_notes(config), *_score_notes(entries)] if reference else []
     notes += dict.fromkeys(note for record in records for note in record.notes)
     samples = {name: _floats(entry["per_sample"]) for name, entry in entries.items() if _is_mean(name, entry)}
@@ -196,7 +197,8 @@ def _from_reference(samples: Mapping[str, Scores], provenance: Mapping[str, str]
     """How far scores that need no reference lie above the reference's own."""
     if reference is None or reference.metrics() is None:
         return {}
-    entries = {name: entry for name, entry in _entries(reference, reference).items() if _is_mean(name, entry)}
+    found = _entries(reference, reference).items()
+    entries = {name: entry for name, entry in found if name in METRICS and _is_mean(name, entry)}
     others = {name: _floats(entry["per_sample"]) for name, entry in entries.items()}
     return _gaps(samples, others, provenance, _provenance(entries))
 
