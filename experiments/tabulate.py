@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from eval.row import Row, compared, row_from_run
+from eval.row import Row, compared, find_row, row_from_run
 from eval.table import Table
 from experiments.comparison import Comparison
 from experiments.mirror import name_group, report_sweep
@@ -42,7 +42,9 @@ def make_table(
     references = {c.reference.path: c.of_reference for c in comparisons}.values()
     timed = [timed_row(row_from_run(c.run), c, runs) for c in references]
     title = ", ".join(dict.fromkeys(row.model for row in timed))
-    table = Table(compared(rows, compare_with), title=title, caption=f"reference: {'; '.join(map(_in_words, timed))}")
+    caption = f"reference: {'; '.join(map(_in_words, timed))}"
+    compared_with = "" if compare_with is None else find_row(rows, compare_with).label
+    table = Table(compared(rows, compare_with), title, caption, compared_with)
     table.save(folder)
     return table
 

@@ -20,6 +20,8 @@ def find_comparisons(paths: Sequence[Path]) -> list[Comparison]:
     Raises:
         ValueError: a folder without runs, or a run that is unfinished, not evaluated or without its reference.
     """
+    if not paths:
+        raise ValueError("runs= names nothing; say run folders, sweeps, or the folder given as output=")
     found: dict[Path, Comparison] = {}
     for comparison in (comparison for path in paths for comparison in _under(path)):
         found.setdefault(comparison.run.path.resolve(), comparison)

@@ -67,11 +67,14 @@ def _check_folder(folder: Path) -> None:
 
 
 def _rows(comparisons: Sequence[Comparison], compare_with: str | None) -> list[Row]:
-    """The rows, each with what it wins among those of the same reference."""
+    """The rows, each with what it wins among those of the same reference, and compared where that has the label."""
     rows = dict(zip((c.run for c in comparisons), make_rows(comparisons, None)))
+    label = (compare_with or "").lower()
+    having = {c.reference for c in comparisons if label in rows[c.run].label.lower()}
     for reference in {c.reference for c in comparisons}:
         runs = [c.run for c in comparisons if c.reference == reference]
-        rows |= zip(runs, compared([rows[run] for run in runs], compare_with))
+        wanted = compare_with if reference in having or not having else None
+        rows |= zip(runs, compared([rows[run] for run in runs], wanted))
     return list(rows.values())
 
 

@@ -11,6 +11,7 @@ model. Whatever else is on the command line goes to every run. What was made bef
 """
 
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ GPU_RESULTS = CONF.parent / "experiments" / "results" / "gpu"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: numbers of tables and figures, models, folders, and overrides of every run."""
+    """What is asked for: tables, figures, models, folders, overrides of every run; and the words that asked for it."""
 
     tables: tuple[int, ...]
     figures: tuple[int, ...]
@@ -40,6 +41,7 @@ class Request:
     output: str
     folder: Path
     extra: tuple[str, ...]
+    words: tuple[str, ...]
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -67,7 +69,7 @@ def parse(arguments: Sequence[str]) -> Request:
     if given["model"] not in known:
         raise ValueError(f"model must be one of {', '.join(sorted(known))}, got {given['model']!r}")
     output, folder = (Path(given[name]).resolve() for name in ("output", "folder"))
-    return Request(tables, figures, given["model"], str(output), folder, tuple(extra))
+    return Request(tables, figures, given["model"], str(output), folder, tuple(extra), tuple(arguments))
 
 
 def _numbers(kind: str, text: str, everything: bool) -> tuple[int, ...]:
@@ -121,9 +123,9 @@ def _write_table(number: int, sweeps: Sequence[Sweep], folder: Path) -> None:
 
 def _report(request: Request, sweeps: Sequence[Sweep]) -> str:
     models = ", ".join(dict.fromkeys(sweep.model for sweep in sweeps))
-    command = f"python -m experiments.reproduce all model={request.model}"
+    command = f"python -m experiments.reproduce {shlex.join(request.words)}"
     parts = [f"# The paper on {models}\n\nWritten by `{command}`."]
-    parts += ["## Claims\n\nA claim holds if the better row's advantage is beyond the noise in every metric."]
+    parts += ["## Claims\n\nA claim holds if the better row's advantage is beyond the noise in every metric measured."]
     parts += [claims_table(sweeps)]
     parts += ["## Where the paper contradicts itself", contradictions()]
     if gpu := speedups(GPU_RESULTS):

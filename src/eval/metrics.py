@@ -177,11 +177,11 @@ def choose_metrics(
         ValueError: an unknown name or setting; a metric out of ``names`` that does not fit the run or cannot be
             computed here; or weights that cannot be fetched.
     """
-    required = find_metrics(names, settings)
+    required = find_metrics(list(dict.fromkeys(names)), settings)
     for metric in required:
         if reason := metric.why_not_for(medium, model):
             raise ValueError(f"metrics.names: {metric.name} {reason}")
-    others = find_metrics([name for name in where_possible if name not in names], settings)
+    others = find_metrics([name for name in dict.fromkeys(where_possible) if name not in names], settings)
     chosen = [*required, *(metric for metric in others if not metric.why_not_for(medium, model))]
     if download:
         fetch_missing(file for metric in chosen for file in metric.weights())

@@ -116,10 +116,12 @@ def row_from_run(
         reference = None
     records, config = run.records(), run.config()
     entries = _entries(run, reference or run) if reference or run.metrics() else {}
-    entries = {name: entry for name, entry in entries.items() if metrics is None or name in metrics}
+    shown = METRICS if metrics is None else metrics  # a score of another version's metric is none of ours
+    entries = {name: entry for name, entry in entries.items() if name in METRICS and name in shown}
     notes = [*_config_notes(config), *_score_notes(entries)] if reference else []
     notes += dict.fromkeys(note for record in records for note in record.notes)
     samples = {name: _floats(entry["per_sample"]) for name, entry in entries.items() if _is_mean(name, entry)}
+    provenance = _provenance(entries)
     sure = {name: found for name, scores in samples.items() if (found := estimate(scores))}
     times, time_notes = _times(run, reference, config["model"]["name"], fmean(record.nfe for record in records))
     return Row(
@@ -132,7 +134,7 @@ def row_from_run(
         flops=_mean_tflops(records, "pipeline"),
         denoiser_flops=_mean_tflops(records, "denoiser"),
         metrics={name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
-        provenance={name: entry["provenance"] for name, entry in entries.items() if "provenance" in entry},
+        provenance=provenance,
         reference=reference is None,
         paper=paper or {},
         notes=(*notes, *time_notes),
@@ -141,7 +143,7 @@ def row_from_run(
         num_prompts=len({record.prompt_index for record in records}),
         intervals={name: (found.low, found.high) for name, found in sure.items()},
         worst={name: value for name, scores in samples.items() if (value := _worst(name, scores)) is not None},
-        from_reference=_from_reference(samples, reference),
+        from_reference=_from_reference(samples, provenance, reference),
         samples=samples,
         **times,
     )
@@ -151,30 +153,39 @@ def compared(rows: Sequence[Row], with_label: str | None = None) -> list[Row]:
     """The rows of a table, each with the metrics it wins and its differences from the row of a label.
 
     Raises:
-        ValueError: no row, or more than one, has this label or a label with it as a part.
+        ValueError: no row, or more than one, has this label or a label with it as a part; or no row can be compared.
     """
-    other = None if with_label is None else _find(rows, with_label)
+    other = None if with_label is None else find_row(rows, with_label)
     wins = {name: _winner(rows, name) for name in METRICS}
     result = []
     for index, row in enumerate(rows):
         won = tuple(name for name, best in wins.items() if best == index)
         result.append(replace(row, wins=won, differences=_differences(row, other) if other else {}))
+    if other and not any(row.differences for row in result):
+        raise ValueError(f"compare={with_label!r}: no other row has a score in common with {other.label!r}")
     return result
 
 
 def _winner(rows: Sequence[Row], name: str) -> int | None:
     having = [index for index, row in enumerate(rows) if name in row.samples and not row.reference]
-    if len({rows[index].against for index in having}) > 1:
-        return None  # other prompts, or another model's pictures
+    if len({(rows[index].against, rows[index].provenance.get(name)) for index in having}) > 1:
+        return None  # other prompts, another model's pictures, or scores computed in another way
     best = winner([rows[index].samples[name] for index in having], higher_is_better=METRICS[name].higher_is_better)
     return None if best is None else having[best]
 
 
 def _differences(row: Row, other: Row) -> Gaps:
-    return {} if row is other or row.against != other.against else _gaps(row.samples, other.samples)
+    if row is other or (row.against or row.run) != (other.against or other.run):
+        return {}
+    return _gaps(row.samples, other.samples, row.provenance, other.provenance)
 
 
-def _find(rows: Sequence[Row], label: str) -> Row:
+def find_row(rows: Sequence[Row], label: str) -> Row:
+    """The row of this label, or with it as a part of its label.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
     found = [row for row in rows if row.label == label] or [row for row in rows if label.lower() in row.label.lower()]
     if len(found) != 1:
         what = "no row" if not found else f"{len(found)} rows"
@@ -182,16 +193,29 @@ def _find(rows: Sequence[Row], label: str) -> Row:
     return found[0]
 
 
-def _from_reference(samples: Mapping[str, Scores], reference: RunFolder | None) -> Gaps:
+def _from_reference(samples: Mapping[str, Scores], provenance: Mapping[str, str], reference: RunFolder | None) -> Gaps:
     """How far scores that need no reference lie above the reference's own."""
     if reference is None or reference.metrics() is None:
         return {}
-    entries = {name: entry for name, entry in _entries(reference, reference).items() if _is_mean(name, entry)}
-    return _gaps(samples, {name: _floats(entry["per_sample"]) for name, entry in entries.items()})
+    found = _entries(reference, reference).items()
+    entries = {name: entry for name, entry in found if name in METRICS and _is_mean(name, entry)}
+    others = {name: _floats(entry["per_sample"]) for name, entry in entries.items()}
+    return _gaps(samples, others, provenance, _provenance(entries))
 
 
-def _gaps(samples: Mapping[str, Scores], others: Mapping[str, Scores]) -> Gaps:
-    found = {name: difference(samples[name], others[name]) for name in samples if name in others}
+def _provenance(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {name: entry["provenance"] for name, entry in entries.items() if "provenance" in entry}
+
+
+def _gaps(
+    samples: Mapping[str, Scores],
+    others: Mapping[str, Scores],
+    provenance: Mapping[str, str],
+    other_provenance: Mapping[str, str],
+) -> Gaps:
+    """Differences of the scores that both have and that were computed in the same way."""
+    same = [name for name in samples if name in others and provenance.get(name) == other_provenance.get(name)]
+    found = {name: difference(samples[name], others[name]) for name in same}
     return {name: (gap.mean, gap.low, gap.high) for name, gap in found.items() if gap}
 
 

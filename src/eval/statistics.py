@@ -75,15 +75,24 @@ def worst(scores: Scores, *, higher_is_better: bool) -> float | None:
 
 
 def winner(candidates: Sequence[Scores], *, higher_is_better: bool) -> int | None:
-    """Index of the one that is better than every other by more than the noise; None if there is none."""
-    means = [found.mean if (found := estimate(scores)) else None for scores in candidates]
-    known = [index for index, mean in enumerate(means) if mean is not None]
-    if len(known) < 2:
+    """Index of the one that is better than every other by more than the noise; None if there is none.
+
+    One that cannot be compared, or that reproduces more samples exactly, is not beaten.
+    """
+    means = [found.mean for scores in candidates if (found := estimate(scores))]
+    if len(means) < max(2, len(candidates)):
         return None
     sign = 1 if higher_is_better else -1
-    best = max(known, key=lambda index: sign * means[index])  # type: ignore[operator]
-    gaps = [difference(candidates[best], candidates[index]) for index in known if index != best]
+    best = max(range(len(means)), key=lambda index: sign * means[index])
+    others = [scores for index, scores in enumerate(candidates) if index != best]
+    if any(_num_exact(scores) > _num_exact(candidates[best]) for scores in others):
+        return None
+    gaps = [difference(candidates[best], scores) for scores in others]
     return best if all(gap is not None and sign * gap.mean > 0 and gap.excludes_zero for gap in gaps) else None
+
+
+def _num_exact(scores: Scores) -> int:
+    return sum(not isfinite(score) for score in scores.values())
 
 
 def _both_finite(name: str, scores: Scores, others: Scores) -> bool:

@@ -54,7 +54,8 @@ class Table:
     why. The reference shows "-" where it would be compared with itself. Seconds are medians per sample. A paper's value
     stands in brackets beside ours. Bold is a score that is better than every other row's by more than the noise. A
     speed-up beyond its limit, steps of the reference / NFE, is marked with an exclamation mark. A dagger marks rows
-    whose reward lies more than 0.3 below the reference's, by more than the noise.
+    whose reward lies more than 0.3 below the reference's, by more than the noise. ``compared_with`` is the label of the
+    row that the others' differences are from.
 
     Raises:
         ValueError: no rows, a row that lacks a metric others have, or a metric that was computed in two ways.
@@ -63,6 +64,7 @@ class Table:
     rows: Sequence[Row]
     title: str = ""
     caption: str = ""
+    compared_with: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
@@ -175,13 +177,15 @@ class Table:
         return text.getvalue()
 
     def to_json(self) -> str:
-        content = {"title": self.title, "caption": self.caption, "rows": [_plain(row) for row in self.rows]}
+        facts = {"title": self.title, "caption": self.caption, "compared_with": self.compared_with}
+        content = facts | {"rows": [_plain(row) for row in self.rows]}
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Table":
         content = json.loads(text)
-        return cls([_row(row) for row in content["rows"]], content["title"], content["caption"])
+        rows = [_row(row) for row in content["rows"]]
+        return cls(rows, content["title"], content["caption"], content.get("compared_with", ""))
 
     def save(self, folder: Path) -> None:
         """Write table.md, .tex, .html, .csv and .json, each at once or not at all."""
@@ -198,12 +202,6 @@ class Table:
         cost = [beside_paper(row, name, cost_cell(row, name, form)) for name, form in _COST_COLUMNS.values()]
         scores = [beside_paper(row, name, score_cell(row, name, bold, spread=spread)) for name in self.shown]
         return [row.label + " †" * self._is_degraded(row), *cost, *scores]
-
-    @property
-    def compared_with(self) -> str:
-        """Label of the row that the others' differences are from; "" where there are none."""
-        without = [row.label for row in self.rows if not row.differences and not row.reference]
-        return without[0] if any(row.differences for row in self.rows) else ""
 
     def _intervals(self) -> list[list[str]]:
         """A second table: means with their intervals, and the worst samples."""

@@ -27,7 +27,7 @@ from meancache.run_folder import Record, RunFolder
 ROOT = Path(__file__).parents[2]
 DEFAULT_PYTHON = ROOT / ".venv-vbench" / "bin" / "python"
 SCRIPT = Path(__file__).parent / "workers" / "vbench_worker.py"
-NAME_LENGTH = 180  # characters of a prompt in a file name; the official ones have at most 210, all of one byte
+NAME_LENGTH = 180  # bytes of a prompt in a file name; the official ones have at most 210
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,10 @@ def _numbered(records: Sequence[Record]) -> Iterable[tuple[Record, int]]:
 
 def _task(run: RunFolder, record: Record, number: int, dimension: str, vbench: Installation) -> Task:
     limit = None if record.prompt in vbench.prompts else NAME_LENGTH
+    name = record.prompt.replace("/", " ").encode()[:limit]
     facts = {
         "prompt": record.prompt,
-        "name": f"{record.prompt.replace('/', ' ')[:limit]}-{number}.mp4",
+        "name": f"{name.decode(errors='ignore')}-{number}.mp4",
         "sha256": record.sha256,
         "version": vbench.version,
         "weights": fingerprint(dimension),

@@ -97,7 +97,7 @@ class Worker:
             )
             assert process.stdout is not None
             try:
-                for line in progress_bar(_lines(process.stdout), description=self.name, total=total):
+                for line in progress_bar(self._lines(process.stdout), description=self.name, total=total):
                     scores.write(json.dumps(line) + "\n")
                     scores.flush()
                     keys.add(line["key"])
@@ -113,6 +113,13 @@ class Worker:
                 f"kept; its last words: {_last_line(log)!r} ({log})"
             )
 
+    def _lines(self, stream: IO[str]) -> Iterator[dict[str, Any]]:
+        for text in stream:
+            try:
+                yield _score_line(text)
+            except ValueError as error:
+                raise ValueError(f"the worker for {self.name} printed {text.strip()!r}, which is no score") from error
+
 
 def read_scores(path: Path) -> dict[str, dict[str, Any]]:
     """Lines of a score file by key, the last of each. A line that was cut off when its writer was killed is removed."""
@@ -122,7 +129,17 @@ def read_scores(path: Path) -> dict[str, dict[str, Any]]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         write_atomic(path, whole)
-    return {line["key"]: line for line in map(json.loads, whole.splitlines())}
+    try:
+        return {line["key"]: line for line in map(_score_line, whole.splitlines())}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run stage=evaluate again") from error
+
+
+def _score_line(text: str) -> dict[str, Any]:
+    line = json.loads(text)
+    if not isinstance(line, dict) or "key" not in line or not {"score", "error"} & line.keys():
+        raise ValueError(f"no score: {text.strip()!r}")
+    return line
 
 
 def environment_for(device: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -132,10 +149,6 @@ def environment_for(device: str, environment: Mapping[str, str]) -> dict[str, st
         return dict(environment)
     visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return {**environment, "CUDA_VISIBLE_DEVICES": visible[int(index)] if visible != [""] else index}
-
-
-def _lines(stream: IO[str]) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in stream)
 
 
 def _last_line(log: Path) -> str:

@@ -219,8 +219,10 @@ class RunFolder:
             return None
         try:
             content = json.loads(path.read_text())
+            for entry in dict(content.get("metrics", {})).values():
+                _ = entry["value"]
             return {key: content[key] for key in keys}
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); delete it and run stage={stage} again") from error
 
 

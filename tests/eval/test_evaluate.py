@@ -116,6 +116,7 @@ def test_a_metric_that_breaks_costs_no_other_its_scores(runs, monkeypatch):
 def test_what_does_not_fit_the_run_is_left_out_or_refused():
     names = [metric.name for metric in choose_metrics(["psnr"], ["temporal_flickering"], {}, "picture", "tiny")]
     assert names == ["psnr"]
+    assert len(choose_metrics(["psnr", "psnr"], ["ssim", "ssim"], {}, "picture", "tiny")) == 2
     with pytest.raises(ValueError, match="temporal_flickering scores videos, and tiny makes pictures"):
         choose_metrics(["temporal_flickering"], [], {}, "picture", "tiny")
     with pytest.raises(ValueError, match=r"metrics\.psnr: .*'window'; its settings: none"):

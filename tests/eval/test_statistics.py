@@ -65,3 +65,12 @@ def test_the_winner_beats_all_others():
     assert winner([low, high, middle], higher_is_better=False) == 0
     assert winner([high, low, high], higher_is_better=True) is None
     assert winner([high], higher_is_better=True) is None
+
+
+def test_who_reproduces_more_samples_exactly_is_not_beaten():
+    scores = [40.0 + index / 10 for index in range(8)]
+    exact = named([math.inf] * 7 + [30.0])
+    assert winner([named(scores), exact], higher_is_better=True) is None
+    some = named([math.inf, *[score - 5 for score in scores[1:]]])
+    assert winner([named(scores), some], higher_is_better=True) is None
+    assert winner([some, named([score - 9 for score in scores])], higher_is_better=True) == 0

@@ -76,7 +76,7 @@ def test_differences_are_from_the_row_that_was_chosen():
     ]
     first, second = compared(rows, "fewer")
     assert first.differences["psnr"] == pytest.approx((2, 2, 2)) and second.differences == {}
-    text = Table([first, second]).to_markdown()
+    text = Table([first, second], compared_with=second.label).to_markdown()
     assert "Difference from Fewer steps [10] on the same prompts" in text and "+2.000 [+2.000, +2.000]" in text
     with pytest.raises(ValueError, match="compare='steps' fits 2 rows; the labels are: "):
         compared([replace(row, label=f"steps {row.nfe} {row.method}") for row in rows], "steps")
@@ -222,3 +222,31 @@ def test_a_row_of_an_unfinished_or_nameless_run_is_refused(runs):
     (reference.path / "DONE").unlink()
     with pytest.raises(ValueError, match="not a finished run"):
         row_from_run(reference)
+
+
+def test_the_table_names_the_row_that_was_chosen_and_not_one_of_another_model():
+    spread = [0.1, 0.9, 0.3, 0.7, 0.5, 0.2]
+    other = [replace(_scored(FAST, "psnr", spread), against="x", label=label) for label in "AB"]
+    own = [replace(_scored(FAST, "psnr", [s + d for s in spread]), against="y", label=f"C{d}") for d in (1, 2)]
+    rows = compared([*other, *own], "C2")
+    assert [bool(row.differences) for row in rows] == [False, False, True, False]
+    table = Table(rows, compared_with="C2")
+    assert "Difference from C2 on" in Table.from_json(table.to_json()).to_markdown()
+    with pytest.raises(ValueError, match="compare='A': no other row has a score in common with 'A'"):
+        compared([other[0], *own], "A")
+
+
+def test_a_row_is_compared_with_the_reference_where_that_has_scores():
+    spread = [0.1, 0.9, 0.3, 0.7, 0.5, 0.2]
+    reference = replace(_scored(REFERENCE, "image_reward", spread), run="r")
+    row = replace(_scored(FAST, "image_reward", [s - 0.1 for s in spread]), against="r")
+    assert compared([reference, row], "Original")[1].differences["image_reward"][0] == pytest.approx(-0.1)
+
+
+def test_scores_computed_in_two_ways_are_not_compared():
+    spread = [0.1, 0.9, 0.3, 0.7, 0.5, 0.2]
+    worse, better = (_scored(row, "lpips", [s + d for s in spread]) for row, d in ((FAST, 0.02), (FEWER, 0.0)))
+    alex, vgg = replace(worse, provenance={"lpips": "alex"}), replace(better, provenance={"lpips": "vgg"})
+    assert [row.wins for row in compared([alex, vgg])] == [(), ()]
+    with pytest.raises(ValueError, match="no other row has a score in common"):
+        compared([alex, vgg], alex.label)

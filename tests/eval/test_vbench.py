@@ -134,13 +134,14 @@ def test_own_prompts_are_scored_on_ten_dimensions_and_the_others_refused(install
     assert "for official prompts alone: object_class, multiple_objects, color" in score.notes[0]
 
 
-def test_a_long_prompt_of_ones_own_still_makes_a_file_name(install, run, monkeypatch):
+@pytest.mark.parametrize("prompt", ["a/b " * 100, "一只猫" * 50])
+def test_a_long_prompt_of_ones_own_still_makes_a_file_name(install, run, monkeypatch, prompt):
     told = install()
-    long = [replace(record, prompt="a/b " * 100) for record in run.records()]
+    long = [replace(record, prompt=prompt) for record in run.records()]
     monkeypatch.setattr(type(run), "records", lambda self: long)
     METRICS["vbench"].score_run(run, "cpu")
     names = {json.loads(line)["name"] for line in told.read_text().splitlines()}
-    assert all(len(name) <= 255 and "/" not in name for name in names)
+    assert all(len(name.encode()) <= 255 and "/" not in name for name in names)
 
 
 def test_what_lies_in_an_archive_is_not_fetched():

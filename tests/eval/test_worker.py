@@ -111,3 +111,16 @@ def test_a_gpu_is_counted_among_those_that_we_see():
     assert environment_for("cuda:2", {})["CUDA_VISIBLE_DEVICES"] == "2"
     assert environment_for("cuda", {"CUDA_VISIBLE_DEVICES": "3"}) == {"CUDA_VISIBLE_DEVICES": "3"}
     assert environment_for("cpu", {}) == {}
+
+
+@pytest.mark.parametrize("printed", ["5", "{}", "[1]", "warning: slow", '{"key": "x"}'])
+def test_what_is_no_score_is_named_and_never_written_down(write_worker, tmp_path, printed):
+    with pytest.raises(ValueError, match="the worker for toy printed .*, which is no score"):
+        write_worker(f"print({printed!r}, flush=True)\n" + SCORE).scores(make_tasks(), tmp_path / "out", "cpu")
+    assert len(write_worker(SCORE).scores(make_tasks(), tmp_path / "out", "cpu")) == 4
+
+
+def test_a_damaged_score_file_is_named(tmp_path):
+    (tmp_path / "scores.jsonl").write_text("5\n")
+    with pytest.raises(ValueError, match="scores.jsonl is damaged .*delete it"):
+        read_scores(tmp_path / "scores.jsonl")

@@ -9,7 +9,7 @@ from PIL import Image
 from eval.statistics import Estimate
 from experiments.compose import CONF
 from experiments.reproduce.__main__ import main, parse
-from experiments.reproduce.claims import contradictions, implied_steps, verdict
+from experiments.reproduce.claims import contradictions, implied_steps, verdict, weakest
 from experiments.reproduce.sweeps import PAPER, Sweep
 
 SMALL = ["model.num_steps=20", "prompts.limit=6", "calibrate.limit=1", "calibrate.seeds=[0]", "timing.pairs=0"]
@@ -28,6 +28,7 @@ def test_a_table_comes_in_every_form_and_the_report_says_which_claims_hold(made)
     text = (made / "reproduction.md").read_text()
     assert "gamma 4 is better than gamma 1 (Table 3) | tiny_flux | " in text
     assert "HunyuanVideo: ToCa" not in text
+    assert "| 15 against 15 | 6 |" in text and "Written by `python -m experiments.reproduce table=3 " in text
     assert "its FLOPs are those of 26.0 computed steps, its latency that of 19.5" in text
     assert r"\toprule" in (made / "table3-tiny_flux.tex").read_text()
 
@@ -111,3 +112,10 @@ def test_figures_are_drawn_from_runs(made, tmp_path):
         draw_figure(rows | {"draw": kind}, sweep, SMALL, tmp_path / f"{kind}.png")
     sizes = {path.stem: Image.open(path).size for path in tmp_path.glob("*.png")}
     assert sizes["pictures"][1] > sizes["ratios"][1] and len(sizes) == 4
+
+
+def test_an_advantage_over_all_is_as_sure_as_over_the_one_that_speaks_most_against_it():
+    sure, unsure, lost = Estimate(0.5, 0.3, 0.7, 64), Estimate(1, -0.5, 2.5, 64), Estimate(-0.2, -0.3, -0.1, 64)
+    assert weakest([sure, unsure]) is unsure  # though its mean is larger
+    assert weakest([sure, lost, Estimate(-0.3, -1, 0.4, 64)]) is lost
+    assert weakest([Estimate(2, 1, 3, 64), sure]) is sure

@@ -168,3 +168,26 @@ def test_a_report_that_fails_leaves_the_table_alone(output, tmp_path, monkeypatc
     monkeypatch.setattr(page, "write_report", fail)
     tabulate._report(find_comparisons([output]), tmp_path, None)
     assert "no report could be made" in caplog.text
+
+
+def test_runs_of_two_models_are_compared_with_a_row_where_it_is_one_of_theirs(output, videos, tmp_path):
+    comparisons = find_comparisons([output, videos])
+    write_report(comparisons, tmp_path / "report", compare_with="Fast A")
+    assert (tmp_path / "report" / "index.html").read_text().count("Δ ") == 3  # what it means, and two scores
+    with pytest.raises(ValueError, match="compare='Slow' fits no row"):
+        write_report(comparisons, tmp_path / "report", compare_with="Slow")
+    with pytest.raises(ValueError, match="runs= names nothing"):
+        find_comparisons([])
+
+
+def test_a_damaged_score_is_named_and_one_that_nobody_knows_left_out(output, tmp_path):
+    shutil.copytree(output / "runs", tmp_path / "runs")
+    path = tmp_path / "runs" / "tiny-fast-a" / "metrics.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["another_version"] = content["metrics"]["psnr"]
+    path.write_text(json.dumps(content))
+    write_report(find_comparisons([tmp_path]), tmp_path / "report")
+    for damaged in ({"psnr": 5}, {"psnr": {"n": 4}}, [1]):
+        path.write_text(json.dumps(content | {"metrics": damaged}))
+        with pytest.raises(ValueError, match="metrics.json is damaged"):
+            find_comparisons([tmp_path])
