@@ -7,7 +7,8 @@ runs are compared on the samples they share, difference by difference, which tak
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
+from statistics import NormalDist
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class Estimate:
 def estimate(scores: Scores) -> Estimate | None:
     """The mean of scores and its interval; None where fewer than two prompts have a finite score.
 
-    Percentiles of the means of 10,000 draws of as many prompts, with replacement, always the same draws.
+    Percentiles of the means of 10,000 draws of as many prompts, with replacement, always the same draws; widened about
+    the mean for few prompts, see `_widening`.
     """
     by_prompt: dict[str, list[float]] = defaultdict(list)
     for sample, score in scores.items():
@@ -53,7 +55,27 @@ def estimate(scores: Scores) -> Estimate | None:
     draws = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
     means = totals[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))
+    mean, factor = totals.sum() / counts.sum(), _widening(len(totals))
+    low, high = mean - factor * (mean - low), mean + factor * (high - mean)
+    return Estimate(float(mean), float(low), float(high), len(totals))
+
+
+def _widening(count: int) -> float:
+    """By how much the percentile bootstrap of so many values is too narrow (Hesterberg, arXiv 1411.5279).
+
+    It spreads by the deviation over n instead of n - 1, and knows normal quantiles instead of Student's: unwidened, of
+    six prompts without any difference it is sure of one in 14 % of all cases, of 16 in 8 %, where 5 % are promised. The
+    quantile of Student's distribution is expanded in the degrees of freedom (Abramowitz and Stegun, 26.7.5).
+    """
+    normal, free = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), count - 1
+    powers = [normal**k for k in range(8)]
+    student = (
+        normal
+        + (powers[3] + normal) / (4 * free)
+        + (5 * powers[5] + 16 * powers[3] + 3 * normal) / (96 * free**2)
+        + (3 * powers[7] + 19 * powers[5] + 17 * powers[3] - 15 * normal) / (384 * free**3)
+    )
+    return student / normal * sqrt(count / free)
 
 
 def difference(scores: Scores, others: Scores) -> Estimate | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.statistics import difference, estimate, winner, worst
+from eval.statistics import _widening, difference, estimate, winner, worst
 
 
 def named(values, seeds=1):
@@ -16,14 +16,22 @@ def test_the_interval_is_scipys_bootstrap_of_the_mean():
     found = estimate(named(values))
     known = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(2)).confidence_interval
     assert found.mean == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.05)
+    widened = [found.mean + _widening(64) * (end - found.mean) for end in (known.low, known.high)]
+    assert (found.low, found.high) == pytest.approx(widened, abs=0.05)
     assert estimate(named(values)) == found
 
 
-def test_the_interval_holds_the_true_mean_in_about_95_of_100_cases():
-    rng = np.random.default_rng(0)
-    found = [estimate(named(rng.normal(0, 1, size=64))) for _ in range(200)]
-    assert 0.90 <= np.mean([entry.low <= 0 <= entry.high for entry in found]) <= 0.99
+@pytest.mark.parametrize("count", [6, 16, 64])
+def test_the_interval_holds_the_true_mean_in_about_95_of_100_cases(count):
+    rng = np.random.default_rng(7)
+    found = [estimate(named(rng.normal(0, 1, size=count))) for _ in range(600)]
+    assert 0.92 <= np.mean([entry.low <= 0 <= entry.high for entry in found]) <= 0.98
+
+
+@pytest.mark.parametrize("count", [6, 16, 64])
+def test_few_prompts_are_widened_as_students_distribution_is(count):
+    known = stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975) * math.sqrt(count / (count - 1))
+    assert _widening(count) == pytest.approx(known, rel=2e-3)
 
 
 def test_seeds_of_a_prompt_are_no_new_prompts():
