@@ -58,7 +58,7 @@ def _lines(claims: Sequence[dict[str, Any]], key: str) -> list[list[str]]:
     lines = []
     for claim in claims:
         metric = METRICS[claim["metric"]]
-        for better, worse in claim["pairs"]:
+        for better, worse, *_ in claim["pairs"]:
             gap = advantage(claim, better, worse)
             told = f"{gap:+.{metric.digits}f}"
             holds = "holds" if gap.mean > 0 and gap.excludes_zero else "within the noise"

@@ -19,13 +19,14 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from experiments.compose import CONF
+from experiments.compose import CONF, compose_config
 from experiments.errors import run_program
 from experiments.reproduce.claims import claims_table, comparison_with_paper, contradictions, speedups
 from experiments.reproduce.figures import draw_figure
 from experiments.reproduce.sweeps import PAPER, Sweep, models_of, run_experiment
 from experiments.tabulate import make_table
 from meancache.artifacts import make_folder, write_atomic
+from meancache.weights import check_weights
 
 METRICS = {"tiny": "scene", "real": "paper"}  # conf/metrics by size of the model
 GPU_RESULTS = CONF.parent / "experiments" / "results" / "gpu"
@@ -42,6 +43,12 @@ class Request:
     folder: Path
     extra: tuple[str, ...]
     words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the page: a part does not take the place of the whole."""
+        parts = [f"table{number}" for number in self.tables] + [f"figure{number}" for number in self.figures]
+        return "reproduction" if "all" in self.words else "-".join(["reproduction", *parts])
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -87,25 +94,33 @@ def reproduce(request: Request) -> Path:
     """Make everything that is asked for. Returns the report's path."""
     needed = [name for number in request.tables for name in PAPER["tables"][number]]
     needed += [PAPER["figures"][number]["experiment"] for number in request.figures]
-    sweeps = []
-    for name in dict.fromkeys(needed):
-        for model in models_of(name, request.model):
-            size = next(size for size, known in PAPER["experiments"][name].items() if known == model)
-            settings = {"metrics": METRICS[size]} | PAPER["settings"].get(name, {})
-            given = {word.partition("=")[0] for word in request.extra}
-            extra = [*(f"{key}={value}" for key, value in settings.items() if key not in given), *request.extra]
-            sweeps.append(run_experiment(name, model, request.output, request.folder, extra))
-    if not sweeps:
+    folder = make_folder(request.folder)
+    pairs = [(name, model) for name in dict.fromkeys(needed) for model in models_of(name, request.model)]
+    if not pairs:
         raise ValueError(f"nothing of what is asked for is about model={request.model}")
+    for model in dict.fromkeys(model for _, model in pairs):
+        check_weights(compose_config([f"model={model}", *_of_model(request.extra)]).model)
+    sweeps = []
+    for name, model in pairs:
+        size = next(size for size, known in PAPER["experiments"][name].items() if known == model)
+        settings = {"metrics": METRICS[size]} | PAPER["settings"].get(name, {})
+        given = {word.partition("=")[0] for word in request.extra}
+        extra = [*(f"{key}={value}" for key, value in settings.items() if key not in given), *request.extra]
+        sweeps.append(run_experiment(name, model, request.output, request.folder, extra))
     for number in request.tables:
-        _write_table(number, sweeps, make_folder(request.folder))
+        _write_table(number, sweeps, folder)
     for number in request.figures:
         entry = PAPER["figures"][number]
         for sweep in (sweep for sweep in sweeps if sweep.experiment == entry["experiment"]):
             draw_figure(entry, sweep, request.extra, request.folder / f"figure{number}-{sweep.model}.png")
-    path = request.folder / "reproduction.md"
+    path = request.folder / f"{request.name}.md"
     write_atomic(path, _report(request, sweeps))
     return path
+
+
+def _of_model(extra: Sequence[str]) -> list[str]:
+    """Those overrides that say where a model's weights are."""
+    return [word for word in extra if word.startswith("model.")]
 
 
 def _write_table(number: int, sweeps: Sequence[Sweep], folder: Path) -> None:
@@ -123,7 +138,8 @@ def _write_table(number: int, sweeps: Sequence[Sweep], folder: Path) -> None:
 
 def _report(request: Request, sweeps: Sequence[Sweep]) -> str:
     models = ", ".join(dict.fromkeys(sweep.model for sweep in sweeps))
-    command = f"python -m experiments.reproduce {shlex.join(request.words)}"
+    words = [word for word in request.words if not word.startswith(("output=", "folder="))]  # places of one machine
+    command = f"python -m experiments.reproduce {shlex.join(words)}"
     parts = [f"# The paper on {models}\n\nWritten by `{command}`."]
     parts += ["## Claims\n\nA claim holds if the better row's advantage is beyond the noise in every metric measured."]
     parts += [claims_table(sweeps)]

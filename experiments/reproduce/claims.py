@@ -11,7 +11,7 @@ import yaml
 from eval.cells import markdown_table
 from eval.metrics import METRICS
 from eval.row import Row
-from eval.statistics import Estimate, difference
+from eval.statistics import FEWEST, Estimate, difference
 from experiments.compose import CONF
 from experiments.reproduce.sweeps import PAPER, Sweep
 
@@ -67,6 +67,8 @@ def verdict(gaps: Mapping[str, Estimate]) -> str:
     """Whether a claim holds: in all metrics, beyond the noise."""
     if not gaps:
         return "not measured"
+    if any(gap.num_prompts < FEWEST for gap in gaps.values()):
+        return f"fewer than {FEWEST} prompts: not to be said"
     kept = sum(gap.mean > 0 and gap.excludes_zero for gap in gaps.values())
     if kept == len(gaps):
         return HOLDS

@@ -6,14 +6,15 @@ from experiments.claims import CLAIMS, PAGE, advantage, main, page
 from experiments.compose import CONF
 
 README = " ".join((CONF.parent / "README.md").read_text().split())
-PAIRS = [(claim, *pair) for claim in CLAIMS["holds"] for pair in claim["pairs"]]
+PAIRS = [(claim, *pair[:2], pair[2:]) for claim in CLAIMS["holds"] for pair in claim["pairs"]]
 
 
-@pytest.mark.parametrize(("claim", "better", "worse"), PAIRS, ids=[f"{pair[1]} > {pair[2]}" for pair in PAIRS])
-def test_what_readme_says_is_beyond_the_noise(claim, better, worse):
+@pytest.mark.parametrize(("claim", "better", "worse", "about"), PAIRS, ids=[f"{p[1]} > {p[2]}" for p in PAIRS])
+def test_what_readme_says_is_beyond_the_noise(claim, better, worse, about):
     assert claim["says"] in README
     gap = advantage(claim, better, worse)
     assert gap.mean > 0 and gap.excludes_zero, f"{gap:.3f}"
+    assert all(number in claim["says"] and f"{gap.mean:.1f}" == number for number in about), f"{gap:.3f}"
 
 
 def test_what_was_withdrawn_is_within_the_noise_and_gone_from_readme():

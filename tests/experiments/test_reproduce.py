@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_table_comes_in_every_form_and_the_report_says_which_claims_hold(made):
     assert {path.suffix for path in made.glob("table3-tiny_flux.*")} == {".md", ".tex", ".html", ".csv", ".json"}
-    text = (made / "reproduction.md").read_text()
+    text = (made / "reproduction-table3.md").read_text()
     assert "gamma 4 is better than gamma 1 (Table 3) | tiny_flux | " in text
     assert "HunyuanVideo: ToCa" not in text
     assert "| 15 against 15 | 6 |" in text and "Written by `python -m experiments.reproduce table=3 " in text
