@@ -55,7 +55,7 @@ class Sweep:
         Raises:
             ValueError: there is none.
         """
-        wanted = set(words.split())
+        wanted = set(words.lower().split())
         found = [(overrides, comparison) for overrides, comparison in self.jobs if wanted <= overrides]
         if not found:
             raise ValueError(f"experiment {self.experiment} has no row with {words}")
@@ -96,4 +96,5 @@ def models_of(experiment: str, wanted: str) -> list[str]:
 
 
 def _words(job: Path) -> frozenset[str]:
-    return frozenset(yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()))
+    """The overrides of a job; Hydra writes true as True."""
+    return frozenset(word.lower() for word in yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()))
