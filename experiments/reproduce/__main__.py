@@ -1,6 +1,6 @@
 """The paper's tables, figures and claims.
 
-python -m experiments.reproduce all                          everything, on the embedded models
+python -m experiments.reproduce all jobs=2                   everything, on the embedded models; two experiments at once
 python -m experiments.reproduce table=1,3 figure=6           some of it
 python -m experiments.reproduce all model=flux runtime=gpu prompts.download=true model.path=weights/FLUX.1-dev
 python -m experiments.reproduce all model=real ...           FLUX.1-dev, Qwen-Image and HunyuanVideo
@@ -14,6 +14,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -41,6 +42,7 @@ class Request:
     model: str
     output: str
     folder: Path
+    jobs: int
     extra: tuple[str, ...]
     words: tuple[str, ...]
 
@@ -57,7 +59,7 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         ValueError: nothing is asked for, or a table, figure or model that there is not.
     """
-    given = {"table": "", "figure": "", "model": "tiny", "output": "outputs", "folder": "reproduction"}
+    given = {"table": "", "figure": "", "model": "tiny", "output": "outputs", "folder": "reproduction", "jobs": "1"}
     extra, everything = [], False
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -75,8 +77,11 @@ def parse(arguments: Sequence[str]) -> Request:
     known = {name for models in PAPER["experiments"].values() for pair in models.items() for name in pair}
     if given["model"] not in known:
         raise ValueError(f"model must be one of {', '.join(sorted(known))}, got {given['model']!r}")
+    if not given["jobs"].isdecimal() or int(given["jobs"]) < 1:
+        raise ValueError(f"jobs must be a whole number >= 1, got {given['jobs']!r}")
     output, folder = (Path(given[name]).resolve() for name in ("output", "folder"))
-    return Request(tables, figures, given["model"], str(output), folder, tuple(extra), tuple(arguments))
+    jobs = int(given["jobs"])
+    return Request(tables, figures, given["model"], str(output), folder, jobs, tuple(extra), tuple(arguments))
 
 
 def _numbers(kind: str, text: str, everything: bool) -> tuple[int, ...]:
@@ -100,13 +105,8 @@ def reproduce(request: Request) -> Path:
         raise ValueError(f"nothing of what is asked for is about model={request.model}")
     for model in dict.fromkeys(model for _, model in pairs):
         check_weights(compose_config([f"model={model}", *_of_model(request.extra)]).model)
-    sweeps = []
-    for name, model in pairs:
-        size = next(size for size, known in PAPER["experiments"][name].items() if known == model)
-        settings = {"metrics": METRICS[size]} | PAPER["settings"].get(name, {})
-        given = {word.partition("=")[0] for word in request.extra}
-        extra = [*(f"{key}={value}" for key, value in settings.items() if key not in given), *request.extra]
-        sweeps.append(run_experiment(name, model, request.output, request.folder, extra))
+    with ThreadPoolExecutor(request.jobs) as pool:
+        sweeps = list(pool.map(lambda pair: _run(request, *pair), pairs))
     for number in request.tables:
         _write_table(number, sweeps, folder)
     for number in request.figures:
@@ -116,6 +116,15 @@ def reproduce(request: Request) -> Path:
     path = request.folder / f"{request.name}.md"
     write_atomic(path, _report(request, sweeps))
     return path
+
+
+def _run(request: Request, name: str, model: str) -> Sweep:
+    """Run an experiment with its own settings, where the command has no others."""
+    size = next(size for size, known in PAPER["experiments"][name].items() if known == model)
+    settings = {"metrics": METRICS[size]} | PAPER["settings"].get(name, {})
+    given = {word.partition("=")[0] for word in request.extra}
+    extra = [*(f"{key}={value}" for key, value in settings.items() if key not in given), *request.extra]
+    return run_experiment(name, model, request.output, request.folder, extra)
 
 
 def _of_model(extra: Sequence[str]) -> list[str]:
@@ -138,7 +147,7 @@ def _write_table(number: int, sweeps: Sequence[Sweep], folder: Path) -> None:
 
 def _report(request: Request, sweeps: Sequence[Sweep]) -> str:
     models = ", ".join(dict.fromkeys(sweep.model for sweep in sweeps))
-    words = [word for word in request.words if not word.startswith(("output=", "folder="))]  # places of one machine
+    words = [word for word in request.words if not word.startswith(("output=", "folder=", "jobs="))]  # of one machine
     command = f"python -m experiments.reproduce {shlex.join(words)}"
     parts = [f"# The paper on {models}\n\nWritten by `{command}`."]
     parts += ["## Claims\n\nA claim holds if the better row's advantage is beyond the noise in every metric measured."]

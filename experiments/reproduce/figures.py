@@ -5,6 +5,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from PIL import Image
+
 from eval.row import row_from_run
 from experiments.compose import compose_config
 from experiments.figures.files import write_figure
@@ -49,7 +51,8 @@ def _ratios(entry: Mapping[str, Any], sweep: Sweep, extra: Sequence[str], out: P
         name = rows[0][0].label.split()[0].removesuffix(":")
         captions.append(f"{name}: NFE " + ", ".join(f"{row.nfe:.3g}" for row, _ in rows))
     longest = max(len(line) for line in lines)
-    lines = [line + [line[-1]] * (longest - len(line)) for line in lines]
+    blank = Image.new("RGB", lines[0][0].size, "white")
+    lines = [line + [blank] * (longest - len(line)) for line in lines]
     headers = [(record.prompt, "reference"), *(("", "faster →" if k == 1 else "") for k in range(1, longest))]
     write_figure(out, lambda file: compose_grid(lines, captions, headers).save(file, format="PNG"))
 

@@ -89,6 +89,7 @@ def test_a_latency_below_its_flops_is_a_contradiction_and_one_above_is_not():
         (["figure=3"], "and no 3"),
         (["everything"], "what is 'everything'"),
         (["all", "model=sdxl"], "model must be one of .*tiny_flux.*, got 'sdxl'"),
+        (["all", "jobs=0"], "jobs must be a whole number >= 1, got '0'"),
         (["table=3", "model=qwen_image"], "nothing of what is asked for is about model=qwen_image"),
     ],
 )
