@@ -145,23 +145,21 @@ class Table:
 
     def to_latex(self) -> str:
         """A booktabs table, for a paper."""
-        import pandas
-
-        cells = [[latex(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
-        frame = pandas.DataFrame(cells, columns=[latex(heading) for heading in self._header()])
-        text = frame.style.hide(axis="index").to_latex(hrules=True, column_format="l" + "r" * (len(frame.columns) - 1))
-        notes = "".join(f"% {note}\n" for note in [self.title, self.caption, *self.notes] if note)
-        return notes + text.replace("\0", r"\textbf{").replace("\1", "}")
+        cells = [self._header(), *(self._cells(row, bold="\0{}\1") for row in self.rows)]
+        head, *body = (" & ".join(map(latex, line)) + r" \\" for line in cells)
+        notes = [f"% {note}" for note in [self.title, self.caption, *self.notes] if note]
+        begin = rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}"
+        lines = [*notes, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        return "\n".join(lines).replace("\0", r"\textbf{").replace("\1", "}") + "\n"
 
     def to_html(self) -> str:
         """A plain table, to paste."""
-        import pandas
-
-        cells = [[html(cell) for cell in self._cells(row, bold="\0{}\1")] for row in self.rows]
-        frame = pandas.DataFrame(cells, columns=self._header())
-        text = frame.to_html(index=False, border=0, escape=False, classes=["results"])
+        head = "".join(f"<th>{html(heading)}</th>" for heading in self._header())
+        lines = ["".join(f"<td>{html(cell)}</td>" for cell in self._cells(row, bold="\0{}\1")) for row in self.rows]
+        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
         notes = "".join(f"<p>{escape_html(note)}</p>\n" for note in [self.caption, *self.notes] if note)
-        return f"<h3>{escape_html(self.title)}</h3>\n{text}\n{notes}"
+        table = f'<table class="results">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+        return f"<h3>{escape_html(self.title)}</h3>\n{table}\n{notes}"
 
     def to_csv(self) -> str:
         """Unrounded values, one column each; "n/a" and "-" as in the table."""
