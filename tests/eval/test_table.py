@@ -38,6 +38,12 @@ def test_a_win_is_bold_and_the_reference_is_not_compared():
     assert cells["Fewer steps [10]"][1:3] == ["n/a", "n/a"]
 
 
+def test_latex_and_html_are_escaped_and_bold():
+    table = Table((REFERENCE, replace(FAST, label="A & B_1 <50 %>")), title="T")
+    assert r"A \& B\_1 <50 \%> & 12 & 10" in table.to_latex() and r"\textbf{30.000} & 0.900 \\" in table.to_latex()
+    assert "<td>A &amp; B_1 &lt;50 %&gt;</td>" in table.to_html() and "<td><b>30.000</b></td>" in table.to_html()
+
+
 def test_a_papers_values_stand_beside_ours():
     cells = _cells(Table((REFERENCE, replace(FAST, paper={"psnr": 24.834, "speedup": 2.91}))))
     assert cells["MeanCache (B=10)"][-2] == "**30.000** (24.834)"
