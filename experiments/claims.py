@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
+from eval import statistics
 from eval.cells import markdown_table
 from eval.metrics import METRICS
-from eval.statistics import Estimate, Scores, difference
+from eval.statistics import Estimate, Scores
 from experiments.compose import CONF
 from experiments.errors import run_program
 from meancache.artifacts import write_atomic
@@ -31,8 +32,7 @@ def advantage(claim: dict[str, Any], better: str, worse: str) -> Estimate:
     """
     folders = [claim["results"]] if isinstance(claim["results"], str) else claim["results"]
     first, second = (_scores(folders, label, claim["metric"]) for label in (better, worse))
-    pair = (first, second) if METRICS[claim["metric"]].higher_is_better else (second, first)
-    found = difference(*pair)
+    found = statistics.advantage(first, second, higher_is_better=METRICS[claim["metric"]].higher_is_better)
     if found is None:
         raise ValueError(f"{better} and {worse} have no {claim['metric']} in common in {folders}")
     return found
@@ -61,7 +61,7 @@ def _lines(claims: Sequence[dict[str, Any]], key: str) -> list[list[str]]:
         for better, worse, *_ in claim["pairs"]:
             gap = advantage(claim, better, worse)
             told = f"{gap:+.{metric.digits}f}"
-            holds = "holds" if gap.mean > 0 and gap.excludes_zero else "within the noise"
+            holds = "holds" if gap.is_gain else "within the noise"
             lines.append([claim[key], better, worse, metric.label, told, str(gap.num_prompts), holds])
     return lines
 

@@ -64,13 +64,13 @@ class Report:
         table = Table(title=f"{self.model} on {self.machine['device']}, torch {self.machine['torch']}")
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "method" else "right")
-        for cells in rows_of(self.notes):
+        for cells in table_rows(self.notes):
             table.add_row(*cells)
         table.caption = Text(CAPTION)
         return table
 
 
-def rows_of(notes: Sequence[dict[str, Any]]) -> list[list[str]]:
+def table_rows(notes: Sequence[dict[str, Any]]) -> list[list[str]]:
     """A row of cells for each method; of one that was measured twice, the later steps and all pairs."""
     steps = {(note["row"], note["compiled"]): note for note in notes if note["kind"] == "steps"}
     rows = []
@@ -99,7 +99,7 @@ def write_table(folder: Path) -> None:
         notes = [json.loads(line) for line in file.read_text().splitlines()]
         machine = notes[0]["machine"]
         texts += [f"### {notes[0]['model']} on {machine['device']}, torch {machine['torch']}, random weights\n"]
-        texts += [markdown_table([HEADINGS, *rows_of(notes)]), "", *_other_times(notes)[:1], ""]
+        texts += [markdown_table([HEADINGS, *table_rows(notes)]), "", *_other_times(notes)[:1], ""]
     write_atomic(folder / "table.md", "\n".join([*texts, CAPTION]) + "\n")
 
 

@@ -100,13 +100,3 @@ def provenance_of(rows: Sequence[Row]) -> Mapping[str, list[str]]:
     return {
         METRICS[name].label: sorted({row.provenance[name] for row in rows if name in row.provenance}) for name in names
     }
-
-
-def notes_of(rows: Sequence[Row]) -> list[str]:
-    """The notes of all rows, each once, with whom it is about unless it is about all."""
-    about: dict[str, list[str]] = {}
-    for row in rows:
-        for note in row.notes:
-            about.setdefault(note, []).append(row.label)
-    compared = [row.label for row in rows if not row.reference]
-    return [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]

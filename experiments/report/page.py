@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from eval.metrics import METRICS
-from eval.row import Row, compared
+from eval.row import Row, compared, notes_of
 from experiments.comparison import Comparison
 from experiments.figures.tradeoff import family
-from experiments.report.columns import Column, columns_of, notes_of, provenance_of
+from experiments.report.columns import Column, columns_of, provenance_of
 from experiments.report.media import needs_thumbnails, place, size_of
 from experiments.report.timeline import timeline_of
 from experiments.rows import make_rows

@@ -11,7 +11,7 @@ import yaml
 from eval.cells import markdown_table
 from eval.metrics import METRICS
 from eval.row import Row
-from eval.statistics import FEWEST, Estimate, difference
+from eval.statistics import FEWEST, Estimate, advantage
 from experiments.compose import CONF
 from experiments.reproduce.sweeps import PAPER, Sweep
 
@@ -69,7 +69,7 @@ def verdict(gaps: Mapping[str, Estimate]) -> str:
         return "not measured"
     if any(gap.num_prompts < FEWEST for gap in gaps.values()):
         return f"fewer than {FEWEST} prompts: not to be said"
-    kept = sum(gap.mean > 0 and gap.excludes_zero for gap in gaps.values())
+    kept = sum(gap.is_gain for gap in gaps.values())
     if kept == len(gaps):
         return HOLDS
     if any(gap.mean < 0 and gap.excludes_zero for gap in gaps.values()):
@@ -129,8 +129,7 @@ def speedups(folder: Path) -> str:
 def _advantage(name: str, row: Row, other: Row) -> Estimate | None:
     if name not in row.samples or name not in other.samples:
         return None
-    ours, theirs = row.samples[name], other.samples[name]
-    return difference(ours, theirs) if METRICS[name].higher_is_better else difference(theirs, ours)
+    return advantage(row.samples[name], other.samples[name], higher_is_better=METRICS[name].higher_is_better)
 
 
 def _told(name: str, gap: Estimate) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from eval.row import Row, row_from_run
+from eval.row import Row
 from eval.table import Table
 from experiments.comparison import Comparison
 from experiments.compose import CONF
+from experiments.rows import make_rows
 from experiments.tabulate import COMPARISON
 from meancache.run_folder import RunFolder
 
@@ -49,22 +50,33 @@ class Sweep:
     def reference(self) -> RunFolder:
         return self.jobs[0][1].reference
 
+    @cached_property
+    def _all_rows(self) -> list[Row]:
+        return make_rows([comparison for _, comparison in self.jobs], None)
+
+    def _matching(self, words: str) -> list[int]:
+        """Which jobs' overrides hold all of these words; of those, the ones with the fewest others.
+
+        Raises:
+            ValueError: there is none.
+        """
+        wanted = set(words.lower().split())
+        found = {index: len(overrides) for index, (overrides, _) in enumerate(self.jobs) if wanted <= overrides}
+        if not found:
+            raise ValueError(f"experiment {self.experiment} has no row with {words}")
+        return [index for index, count in found.items() if count == min(found.values())]
+
     def find(self, words: str) -> list[Comparison]:
         """The jobs whose overrides hold all of these words; of those, the ones with the fewest others.
 
         Raises:
             ValueError: there is none.
         """
-        wanted = set(words.lower().split())
-        found = [(overrides, comparison) for overrides, comparison in self.jobs if wanted <= overrides]
-        if not found:
-            raise ValueError(f"experiment {self.experiment} has no row with {words}")
-        fewest = min(len(overrides) for overrides, _ in found)
-        return [comparison for overrides, comparison in found if len(overrides) == fewest]
+        return [self.jobs[index][1] for index in self._matching(words)]
 
     def rows(self, words: str) -> list[Row]:
         """The rows of these jobs, with the score of every sample."""
-        return [row_from_run(c.run, c.reference, label=c.label, paper=c.paper) for c in self.find(words)]
+        return [self._all_rows[index] for index in self._matching(words)]
 
     @property
     def table(self) -> Table:

@@ -180,6 +180,16 @@ def _differences(row: Row, other: Row) -> Gaps:
     return _gaps(row.samples, other.samples, row.provenance, other.provenance)
 
 
+def notes_of(rows: Sequence[Row]) -> list[str]:
+    """The notes of all rows, each once, with whom it is about unless it is about all but the reference."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.notes:
+            about.setdefault(note, []).append(row.label)
+    compared = [row.label for row in rows if not row.reference]
+    return [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
+
+
 def find_row(rows: Sequence[Row], label: str) -> Row:
     """The row of this label, or with it as a part of its label.
 

@@ -7,10 +7,12 @@ runs are compared on the samples they share, difference by difference, which tak
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, isfinite, sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -30,6 +32,11 @@ class Estimate:
     num_prompts: int
 
     @property
+    def is_gain(self) -> bool:
+        """Whether it is above zero by more than the noise."""
+        return self.mean > 0 and self.excludes_zero
+
+    @property
     def excludes_zero(self) -> bool:
         """Whether it is a difference that is not within the noise, by enough prompts to say so."""
         return self.num_prompts >= FEWEST and (self.low > 0 or self.high < 0)
@@ -44,20 +51,30 @@ def estimate(scores: Scores) -> Estimate | None:
     Percentiles of the means of 10,000 draws of as many prompts, with replacement, always the same draws; widened about
     the mean for few prompts, see `_widening`.
     """
-    by_prompt: dict[str, list[float]] = defaultdict(list)
-    for sample, score in scores.items():
-        if isfinite(score):
-            by_prompt[sample.rsplit("-", 1)[0]].append(score)
-    if len(by_prompt) < 2:
+    totals, counts = _by_prompt(scores)
+    if len(totals) < 2:
         return None
-    totals = np.array([sum(values) for values in by_prompt.values()])
-    counts = np.array([len(values) for values in by_prompt.values()])
-    draws = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
+    draws = _draws(len(totals))
     means = totals[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     mean, factor = totals.sum() / counts.sum(), _widening(len(totals))
     low, high = mean - factor * (mean - low), mean + factor * (high - mean)
     return Estimate(float(mean), float(low), float(high), len(totals))
+
+
+def _by_prompt(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum and number of the finite scores of each prompt that has some. (prompts,) twice"""
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for sample, score in scores.items():
+        if isfinite(score):
+            by_prompt[sample.rsplit("-", 1)[0]].append(score)
+    return np.array([sum(some) for some in by_prompt.values()]), np.array([len(some) for some in by_prompt.values()])
+
+
+@lru_cache(maxsize=1)  # the rows of a table mostly have the same prompts
+def _draws(count: int) -> NDArray[np.int64]:
+    """Numbers of the prompts in each draw. (draws, prompts)"""
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def _widening(count: int) -> float:
@@ -86,6 +103,11 @@ def difference(scores: Scores, others: Scores) -> Estimate | None:
     return estimate({name: scores[name] - others[name] for name in scores if _both_finite(name, scores, others)})
 
 
+def advantage(scores: Scores, others: Scores, *, higher_is_better: bool) -> Estimate | None:
+    """By how much the scores are better than others: their `difference` with more being better."""
+    return difference(scores, others) if higher_is_better else difference(others, scores)
+
+
 def worst(scores: Scores, *, higher_is_better: bool) -> float | None:
     """Mean of the worst 5 % of the finite scores, at least one; None where there is none."""
     values = sorted(score for score in scores.values() if isfinite(score))
@@ -101,16 +123,16 @@ def winner(candidates: Sequence[Scores], *, higher_is_better: bool) -> int | Non
 
     One that cannot be compared, or that reproduces more samples exactly, is not beaten.
     """
-    means = [found.mean for scores in candidates if (found := estimate(scores))]
-    if len(means) < max(2, len(candidates)):
+    sums = [_by_prompt(scores) for scores in candidates]
+    if len(candidates) < 2 or any(len(totals) < 2 for totals, _ in sums):
         return None
-    sign = 1 if higher_is_better else -1
-    best = max(range(len(means)), key=lambda index: sign * means[index])
+    means = [totals.sum() / counts.sum() for totals, counts in sums]
+    best = max(range(len(means)), key=lambda index: means[index] if higher_is_better else -means[index])
     others = [scores for index, scores in enumerate(candidates) if index != best]
     if any(_num_exact(scores) > _num_exact(candidates[best]) for scores in others):
         return None
-    gaps = [difference(candidates[best], scores) for scores in others]
-    return best if all(gap is not None and sign * gap.mean > 0 and gap.excludes_zero for gap in gaps) else None
+    gaps = (advantage(candidates[best], scores, higher_is_better=higher_is_better) for scores in others)
+    return best if all(gap is not None and gap.is_gain for gap in gaps) else None
 
 
 def _num_exact(scores: Scores) -> int:

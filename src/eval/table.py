@@ -27,7 +27,7 @@ from eval.cells import (
     score_cell,
 )
 from eval.metrics import METRICS
-from eval.row import Row
+from eval.row import Row, notes_of
 from meancache.artifacts import write_atomic
 
 _COST_COLUMNS = {  # heading: field of Row, format
@@ -98,12 +98,7 @@ class Table:
     @property
     def notes(self) -> list[str]:
         """How much was measured, then the notes of the rows, each with whom it is about unless it is about all."""
-        compared = [row.label for row in self.rows if not row.reference]
-        about: dict[str, list[str]] = {}
-        for row in self.rows:
-            for note in row.notes:
-                about.setdefault(note, []).append(row.label)
-        notes = [note if labels == compared else f"{', '.join(labels)}: {note}" for note, labels in about.items()]
+        notes = notes_of(self.rows)
         counts = sorted({row.num_samples for row in self.rows})
         count = f"n = {' to '.join(map(str, counts))} samples a run; seconds are medians per sample"
         if any(row.intervals for row in self.rows):
